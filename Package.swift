@@ -1,0 +1,62 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Warnings are errors in our own targets only: a dependency's warning is not ours to mend.
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "sluice",
+  products: [
+    .executable(name: "sluice", targets: ["sluice"]),
+    .library(name: "Engine", targets: ["Engine"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+  ],
+  targets: [
+    // Row 0: C that Swift cannot say.
+    .target(name: "CIntrinsics"),
+    .target(name: "CLinux"),
+    .systemLibrary(name: "CPcap", providers: [.apt(["libpcap-dev"])]),
+    .target(name: "CToml"),
+
+    // Row 1: the pure machine. No dependency, no Foundation.
+    .target(name: "Engine", dependencies: ["CIntrinsics"], swiftSettings: strict),
+
+    // Row 2: ways in and out.
+    .target(name: "PacketIO", dependencies: ["Engine", "CLinux"], swiftSettings: strict),
+    .target(name: "Capture", dependencies: ["Engine", "CPcap"], swiftSettings: strict),
+    .target(name: "Settings", dependencies: ["Engine", "CToml"], swiftSettings: strict),
+
+    // Row 3: what users do with them.
+    .target(
+      name: "Gateway", dependencies: ["Engine", "PacketIO", "Settings", "CLinux", logging], swiftSettings: strict),
+    .target(name: "Replay", dependencies: ["Engine", "Capture", "Settings"], swiftSettings: strict),
+    .target(name: "Bench", dependencies: ["Engine"], swiftSettings: strict),
+    .target(name: "Lab", dependencies: ["CLinux"], swiftSettings: strict),
+
+    // Row 4: one file per command.
+    .executableTarget(
+      name: "sluice",
+      dependencies: ["Engine", "Settings", "Gateway", "Replay", "Bench", "Lab", argumentParser, logging],
+      swiftSettings: strict),
+
+    // Tests.
+    .target(name: "PacketTestKit", dependencies: ["Engine"], path: "Tests/PacketTestKit", swiftSettings: strict),
+    .testTarget(name: "EngineTests", dependencies: ["Engine", "PacketTestKit"], swiftSettings: strict),
+    .testTarget(name: "SettingsTests", dependencies: ["Settings", "Engine"], swiftSettings: strict),
+    .testTarget(name: "CaptureTests", dependencies: ["Capture", "PacketTestKit"], swiftSettings: strict),
+    .testTarget(
+      name: "ReplayTests", dependencies: ["Replay", "Capture", "Settings", "Engine", "PacketTestKit"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "GatewayTests", dependencies: ["Gateway", "PacketIO", "Settings", "Engine", "PacketTestKit"],
+      swiftSettings: strict),
+    .testTarget(name: "LiveTests", dependencies: ["Lab"], swiftSettings: strict),
+  ],
+  cxxLanguageStandard: .cxx17
+)

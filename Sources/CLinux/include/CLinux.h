@@ -1,0 +1,5 @@
+/* Ring structures and system-call glue that Swift's Glibc module hides or cannot import. */
+#ifndef SLUICE_CLINUX_H
+#define SLUICE_CLINUX_H
+
+#endif

@@ -1,0 +1,87 @@
+/// The virtio-net header that AF_PACKET puts before a frame (PACKET_VNET_HDR): ten bytes, machine order.
+/// All zero means: checksums are finished, one segment. Layout of `struct virtio_net_hdr` in linux/virtio_net.h.
+public struct OffloadHeader: Sendable, Equatable {
+  /// VIRTIO_NET_HDR_F_*.
+  public var flags: UInt8 = 0
+  /// VIRTIO_NET_HDR_GSO_*.
+  public var segmentation: UInt8 = 0
+  /// Bytes of all headers, a hint.
+  public var headerLength: UInt16 = 0
+  /// Payload bytes of each segment, where `segmentation` is not none.
+  public var segmentSize: UInt16 = 0
+  /// Where summing starts, from the first byte of the frame.
+  public var checksumStart: UInt16 = 0
+  /// Where the sum goes, from `checksumStart`.
+  public var checksumOffset: UInt16 = 0
+
+  public init() {}
+
+  /// VIRTIO_NET_HDR_F_NEEDS_CSUM: the transport checksum field holds the pseudo-header sum, not complemented.
+  public static let needsChecksum: UInt8 = 1
+  /// VIRTIO_NET_HDR_GSO_TCPV4, _UDP (UFO), _TCPV6, _UDP_L4; the ECN bit 0x80 may be added.
+  public static let segmentTCP4: UInt8 = 1
+  public static let segmentUDP: UInt8 = 3
+  public static let segmentTCP6: UInt8 = 4
+  public static let segmentUDPL4: UInt8 = 5
+}
+
+/// One received frame on its way through the engine, 64 bytes: the caller fills the first half, the engine the second.
+///
+/// The frame's bytes stay the caller's. On `.forward` the engine has rewritten them in place, and `bytes`, `length` and
+/// `offload` describe the frame to send on interface `egress`: its first byte may lie before or behind the first
+/// byte received, never outside the `headroom`.
+public struct FrameSlot {
+  /// First byte of the link header (of the IP header on raw-IP links).
+  public var bytes: UnsafeMutableRawPointer
+  /// Nanoseconds; the engine's clock never runs back, an older frame is judged at the clock, and `time` is then the clock.
+  public var time: UInt64
+  /// Bytes of the frame, as captured.
+  public var length: UInt32
+  /// Writable bytes right before `bytes`: at least 32 for links of equal kind, see `Forwarder.headroom`.
+  public var headroom: UInt16
+  /// Ingress link: index into the `links` that the forwarder was made with (a device live, an interface in replay).
+  public var link: UInt16
+  /// A tag that the kernel stripped into the ring's metadata: TPID << 16 | TCI; 0 for none.
+  public var tag: UInt32
+  public var offload: OffloadHeader
+
+  // Written by the engine.
+  public var verdict: Verdict = .none
+  public var reason: DropReason = .none
+  /// The interface that the frame leaves by, where `verdict` is `.forward`.
+  public var egress: UInt16 = 0
+  /// The interface that the frame came in by.
+  public var ingress: UInt16 = 0
+
+  // Between the stages of one burst.
+  /// Byte offset of the IP header, 0 where the frame is not for the fast path.
+  var network: UInt16 = 0
+  var hash: UInt32 = 0
+  /// Candidate flow from the tag match, `UInt32.max` for none.
+  var flow: UInt32 = 0
+
+  public init(bytes: UnsafeMutableRawPointer, length: Int, headroom: Int, link: Int, time: UInt64) {
+    self.bytes = bytes
+    self.time = time
+    self.length = UInt32(truncatingIfNeeded: length)
+    self.headroom = UInt16(truncatingIfNeeded: min(headroom, 0xFFFF))
+    self.link = UInt16(truncatingIfNeeded: link)
+    tag = 0
+    offload = OffloadHeader()
+  }
+}
+
+/// A frame that the engine made or released: ARP, ICMP errors and echo replies, frames that waited for a neighbour, fragments.
+///
+/// The bytes belong to the engine and stay valid until its next call.
+public struct OutboxFrame {
+  public var bytes: UnsafeMutableRawPointer
+  public var length: UInt32
+  /// The interface that the frame leaves by.
+  public var egress: UInt16
+  /// Goes out before the frame at this place of the burst.
+  public var position: UInt16
+  /// When it was caused: the frame's time, or the timer's due time.
+  public var time: UInt64
+  public var offload: OffloadHeader
+}

@@ -1,0 +1,225 @@
+/// A checked configuration, ready to run: what `Settings` makes of a TOML file and `Forwarder` compiles into its tables.
+///
+/// Every reference between parts is an index. IPv6 parts are carried along, so that a dual-stack file is accepted.
+public struct Plan: Sendable, Equatable {
+  public enum Mode: String, Sendable { case dedicated, alongside }
+
+  public var mode: Mode = .dedicated
+  public var workers = 1
+  /// Session capacity.
+  public var sessions = 1_048_576
+  public var interfaces: [InterfacePlan] = []
+  public var routes: [RoutePlan] = []
+  public var neighbors: [NeighborPlan] = []
+  public var forwards: [ForwardPlan] = []
+  public var masquerades: [MasqueradePlan] = []
+  public var timeouts = TimeoutPlan()
+
+  public init() {}
+}
+
+/// An 802.1Q or 802.1ad tag.
+public struct VLANTag: Hashable, Sendable {
+  /// 0x8100 (802.1Q, the inner or only one) or 0x88A8 (802.1ad, the outer of two).
+  public var protocolID: UInt16
+  /// 1...4094.
+  public var vlan: UInt16
+
+  public init(protocolID: UInt16, vlan: UInt16) {
+    self.protocolID = protocolID
+    self.vlan = vlan
+  }
+}
+
+public struct InterfacePlan: Sendable, Equatable {
+  public enum Role: String, Sendable { case inside, outside }
+  public enum Unsolicited: String, Sendable { case silent, unreachable }
+  public enum Link: String, Sendable { case ethernet, rawIP }
+
+  public var name: String
+  public var role: Role
+  public var device: String
+  /// Outermost first; empty for untagged.
+  public var tags: [VLANTag] = []
+  /// The interface's own addresses with their prefixes, in the order of the file.
+  public var addresses: [IPv4Prefix] = []
+  /// `address = "auto"`: addresses follow the device's (live only).
+  public var isAutomatic = false
+  public var gateways: [IPv4Address] = []
+  /// IPv6 addresses with prefix lengths and IPv6 gateways, as 16 bytes each; not used by the IPv4 engine.
+  public var addresses6: [IPv6Prefix] = []
+  public var gateways6: [IPv6Prefix] = []
+  /// nil: the device's own. An Ethernet interface needs one before it is given to `Forwarder`.
+  public var mac: MACAddress?
+  /// nil: the device's own (live), 1500 (replay).
+  public var mtu: Int?
+  /// Answer echo requests to this interface's addresses.
+  public var ping: Bool
+  public var unsolicited: Unsolicited = .silent
+  /// Decided by the device or the capture's link type.
+  public var link: Link = .ethernet
+
+  public init(name: String, role: Role, device: String) {
+    self.name = name
+    self.role = role
+    self.device = device
+    ping = role == .inside
+  }
+}
+
+/// An IPv6 prefix or address: 16 bytes in wire order as two big-endian words.
+public struct IPv6Prefix: Hashable, Sendable {
+  public var high: UInt64
+  public var low: UInt64
+  public var length: UInt8
+
+  public init(high: UInt64, low: UInt64, length: UInt8) {
+    self.high = high
+    self.low = low
+    self.length = length
+  }
+}
+
+public struct RoutePlan: Sendable, Equatable {
+  public var destination: IPv4Prefix
+  public var via: IPv4Address
+  /// Index of the interface whose prefix holds `via`.
+  public var interface: Int
+
+  public init(destination: IPv4Prefix, via: IPv4Address, interface: Int) {
+    self.destination = destination
+    self.via = via
+    self.interface = interface
+  }
+}
+
+public struct NeighborPlan: Sendable, Equatable {
+  public var address: IPv4Address
+  public var mac: MACAddress
+  public var interface: Int
+
+  public init(address: IPv4Address, mac: MACAddress, interface: Int) {
+    self.address = address
+    self.mac = mac
+    self.interface = interface
+  }
+}
+
+/// Ports `first...last`, both included.
+public struct PortRange: Hashable, Sendable {
+  public var first: UInt16
+  public var last: UInt16
+
+  public init(_ first: UInt16, _ last: UInt16) {
+    self.first = first
+    self.last = last
+  }
+
+  public var count: Int { Int(last) - Int(first) + 1 }
+}
+
+/// A run of outside ports and where it goes, after `except` has been taken out.
+public struct PortSpan: Hashable, Sendable {
+  /// Outside ports.
+  public var ports: PortRange
+  /// Target port of the first outside port.
+  public var target: UInt16
+  /// True: the k-th port goes to `target` + k. False: all go to `target`.
+  public var isParallel: Bool
+
+  public init(ports: PortRange, target: UInt16, isParallel: Bool) {
+    self.ports = ports
+    self.target = target
+    self.isParallel = isParallel
+  }
+}
+
+public struct ForwardPlan: Sendable, Equatable {
+  public enum Source: String, Sendable { case preserve, gateway }
+  public struct Protocols: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public static let tcp = Protocols(rawValue: 1)
+    public static let udp = Protocols(rawValue: 2)
+    /// ICMP echo (part of "any").
+    public static let echo = Protocols(rawValue: 4)
+  }
+
+  public var name: String
+  public var protocols: Protocols
+  /// The outside interface that it belongs to.
+  public var interface: Int
+  /// The outside addresses: all of the interface's own (`on`), or the one given (`external`).
+  public var externals: [IPv4Address]
+  /// True where `on` was given: `externals` then follows the interface's addresses.
+  public var isOnInterface: Bool
+  /// `ports = "all"`: a narrower forward wins over it.
+  public var isWholeHost: Bool
+  public var spans: [PortSpan]
+  public var target: IPv4Address
+  public var source: Source = .preserve
+  public var allow: [IPv4Prefix] = [IPv4Prefix(IPv4Address(0), length: 0)]
+  public var deny: [IPv4Prefix] = []
+  public var hairpin = true
+  public var isEnabled = true
+  /// 1-based line in the configuration file.
+  public var line: Int = 0
+
+  public init(
+    name: String, protocols: Protocols, interface: Int, externals: [IPv4Address], isOnInterface: Bool = true,
+    isWholeHost: Bool, spans: [PortSpan], target: IPv4Address
+  ) {
+    self.name = name
+    self.protocols = protocols
+    self.interface = interface
+    self.externals = externals
+    self.isOnInterface = isOnInterface
+    self.isWholeHost = isWholeHost
+    self.spans = spans
+    self.target = target
+  }
+
+  /// All target ports are different: the target also *sends* from the outside endpoint.
+  public var isOneToOne: Bool {
+    isWholeHost || spans.allSatisfy { $0.isParallel || $0.ports.count == 1 } && Self.areDistinct(spans)
+  }
+
+  private static func areDistinct(_ spans: [PortSpan]) -> Bool {
+    let runs = spans.map { ($0.target, $0.target &+ ($0.ports.last &- $0.ports.first)) }.sorted { $0.0 < $1.0 }
+    return zip(runs, runs.dropFirst()).allSatisfy { $0.1 < $1.0 }
+  }
+}
+
+/// Who shares a mapping, and who may use one from outside (RFC 4787 sections 4.1 and 5).
+public enum EndpointRule: String, Sendable, CaseIterable {
+  case endpointIndependent = "endpoint-independent"
+  case addressDependent = "address-dependent"
+  case addressAndPortDependent = "address-and-port-dependent"
+}
+
+public struct MasqueradePlan: Sendable, Equatable {
+  /// Inside interface.
+  public var from: Int
+  /// Outside interface; its first address is the outside address.
+  public var to: Int
+  /// Outside ports to choose from, less the forwards.
+  public var pool: [PortRange] = [PortRange(1, 65535)]
+  public var mapping: EndpointRule = .endpointIndependent
+  public var filtering: EndpointRule = .addressDependent
+
+  public init(from: Int, to: Int) {
+    self.from = from
+    self.to = to
+  }
+}
+
+/// Idle times in seconds.
+public struct TimeoutPlan: Sendable, Equatable {
+  public var udp = 300
+  public var udpDNS = 10
+  public var tcpEstablished = 7440
+  public var tcpTransitory = 240
+  public var icmp = 60
+
+  public init() {}
+}

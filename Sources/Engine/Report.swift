@@ -1,0 +1,80 @@
+/// Counts of one ingress interface: received = forwarded + dropped + consumed + passed + held, always.
+public struct InterfaceCounts: Sendable, Equatable {
+  public var received: UInt64 = 0
+  public var forwarded: UInt64 = 0
+  public var dropped: UInt64 = 0
+  public var consumed: UInt64 = 0
+  public var passed: UInt64 = 0
+  /// A gauge: frames that wait for a neighbour now.
+  public var held: UInt64 = 0
+  /// Frames made by the engine, counted where they leave.
+  public var generated: UInt64 = 0
+
+  public init() {}
+
+  public static func += (left: inout Self, right: Self) {
+    left.received += right.received
+    left.forwarded += right.forwarded
+    left.dropped += right.dropped
+    left.consumed += right.consumed
+    left.passed += right.passed
+    left.held += right.held
+    left.generated += right.generated
+  }
+}
+
+public struct SessionCounts: Sendable, Equatable {
+  public var created: UInt64 = 0
+  /// Ended by its timer, judged by the clock whether swept or not.
+  public var expired: UInt64 = 0
+  public var live: UInt64 = 0
+
+  public init() {}
+}
+
+/// An address with a port (for echo: the identifier, 0 on the answering side).
+public struct Endpoint: Hashable, Sendable, CustomStringConvertible {
+  public var address: IPv4Address
+  public var port: UInt16
+
+  public init(_ address: IPv4Address, _ port: UInt16) {
+    self.address = address
+    self.port = port
+  }
+
+  public var description: String { "\(address):\(port)" }
+}
+
+/// One live session, copied out for people and tools.
+public struct SessionReport: Sendable {
+  /// What made it.
+  public enum Origin: Sendable, Equatable {
+    /// Index into `Plan.forwards`.
+    case forward(Int)
+    /// Index into `Plan.masquerades`.
+    case masquerade(Int)
+    case hairpin
+  }
+
+  public struct Direction: Sendable {
+    /// As it arrives.
+    public var source: Endpoint
+    public var destination: Endpoint
+    public var interface: Int
+    public var packets: UInt64
+    public var bytes: UInt64
+  }
+
+  /// Stable while the session lives.
+  public var identity: UInt64
+  /// IP protocol number: 6, 17 or 1.
+  public var ipProtocol: UInt8
+  /// "open", "opening", "established", "closing", "reset".
+  public var state: String
+  public var origin: Origin
+  public var original: Direction
+  public var reply: Direction
+  /// Nanoseconds since its last packet, and until it expires if none follows.
+  public var idle: UInt64
+  public var remaining: UInt64
+}

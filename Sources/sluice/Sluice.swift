@@ -1,0 +1,11 @@
+import ArgumentParser
+
+@main
+struct Sluice: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "sluice",
+    abstract: "A packet-level port forwarder.",
+    version: "0.1.0",
+    subcommands: []
+  )
+}
