@@ -1,0 +1,135 @@
+import CPcap
+import Glibc
+
+/// One frame of a capture; its bytes belong to the reader and stay valid until the next call of `next()`.
+public struct CapturedFrame {
+  /// The first byte of the link header (of the IP header in a raw-IP capture).
+  public var bytes: UnsafeRawPointer
+  /// Bytes in the file: fewer than the frame had where the capture's snap length cut it.
+  public var length: Int
+  /// Nanoseconds since 1970.
+  public var time: UInt64
+}
+
+/// Reads pcap and pcapng files of either byte order through libpcap, with times in nanoseconds.
+public final class CaptureReader {
+  /// The file as it was named.
+  public let path: String
+  /// What every frame begins with.
+  public let link: CaptureLink
+  /// Frames read so far.
+  public private(set) var count = 0
+
+  private let handle: OpaquePointer
+  private let file: UnsafeMutablePointer<FILE>
+  private let buffer: UnsafeMutableRawPointer
+  private let isNextGeneration: Bool
+  /// Where the record after the last good one begins; -1 on a pipe.
+  private var offset = 0
+
+  /// Large enough that system calls vanish beside the copying.
+  private static let bufferBytes = 1 << 18
+
+  /// Opens the capture and reads its header.
+  ///
+  /// - Throws: `CaptureError` for a file that is missing, no capture, compressed, or of a link type that Sluice does not know.
+  public init(path: String) throws(CaptureError) {
+    guard let file = fopen(path, "re") else {
+      throw CaptureError(path: path, offset: nil, message: String(cString: strerror(errno)))
+    }
+    let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferBytes, alignment: 64)
+    setvbuf(file, buffer.assumingMemoryBound(to: CChar.self), _IOFBF, Self.bufferBytes)
+    func abandon(_ offset: Int?, _ message: String) -> CaptureError {
+      fclose(file)
+      buffer.deallocate()
+      return CaptureError(path: path, offset: offset, message: message)
+    }
+
+    let magic = Self.peek(file)
+    if magic.starts(with: [0x1F, 0x8B]) {
+      throw abandon(0, "compressed by gzip, which is not read here: decompress it first (gzip -dc FILE > FILE.pcap)")
+    }
+    isNextGeneration = magic.elementsEqual([0x0A, 0x0D, 0x0D, 0x0A])
+    var text = [CChar](repeating: 0, count: Int(PCAP_ERRBUF_SIZE))
+    guard
+      let handle = pcap_fopen_offline_with_tstamp_precision(file, UInt32(PCAP_TSTAMP_PRECISION_NANO), &text)
+    else {
+      let message = text.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
+      throw abandon(isNextGeneration ? ftell(file) : 0, message)
+    }
+    let type = pcap_datalink(handle)
+    guard let link = Self.link(of: type) else {
+      // A classic header names the link type at byte 20; of a pcapng, libpcap has just read the interface block.
+      let offset = isNextGeneration ? ftell(file) : 20
+      pcap_close(handle)
+      buffer.deallocate()
+      throw CaptureError(path: path, offset: offset, message: Self.refusal(of: type))
+    }
+    self.path = path
+    self.link = link
+    self.handle = handle
+    self.file = file
+    self.buffer = buffer
+    offset = ftell(file)
+  }
+
+  deinit {
+    pcap_close(handle)  // closes `file` too
+    buffer.deallocate()
+  }
+
+  /// The next frame; nil at the end of the capture.
+  ///
+  /// - Throws: `CaptureError` naming the offset at which the damaged record begins (in a pcapng: the first block after
+  ///   the last good frame). Nothing can be read after it.
+  public func next() throws(CaptureError) -> CapturedFrame? {
+    var header: UnsafeMutablePointer<pcap_pkthdr>?
+    var bytes: UnsafePointer<UInt8>?
+    let status = pcap_next_ex(handle, &header, &bytes)
+    if status == PCAP_ERROR_BREAK { return nil }
+    guard status == 1, let header, let bytes else { throw failure(String(cString: pcap_geterr(handle))) }
+    let frame = CapturedFrame(
+      bytes: bytes, length: Int(header.pointee.caplen), time: try nanoseconds(header.pointee.ts))
+    offset = ftell(file)
+    count &+= 1
+    return frame
+  }
+
+  private func failure(_ message: String) -> CaptureError {
+    CaptureError(path: path, offset: offset < 0 ? nil : offset, message: "\(message) (after \(count) good frames)")
+  }
+
+  /// pcap counts unsigned 32-bit seconds, which libpcap 1.10 takes for signed: past 2038 they must be put right. pcapng
+  /// holds 64-bit times, most of which no pcap can say.
+  private func nanoseconds(_ time: timeval) throws(CaptureError) -> UInt64 {
+    let seconds = isNextGeneration ? Int64(time.tv_sec) : Int64(UInt32(truncatingIfNeeded: time.tv_sec))
+    // A fraction of a second or more is damage, but says which time is meant: it is carried.
+    guard let whole = UInt64(exactly: seconds), whole <= lastSecond, let fraction = UInt64(exactly: time.tv_usec),
+      case let total = whole * nanosecondsPerSecond + fraction, total / nanosecondsPerSecond <= lastSecond
+    else {
+      throw failure("a time that pcap cannot hold: \(time.tv_sec) s and \(time.tv_usec) ns since 1970")
+    }
+    return total
+  }
+
+  private static func link(of type: CInt) -> CaptureLink? {
+    switch type {
+    case DLT_EN10MB: .ethernet
+    case DLT_RAW, DLT_IPV4, DLT_IPV6: .rawIP
+    default: nil
+    }
+  }
+
+  private static func refusal(of type: CInt) -> String {
+    let name = pcap_datalink_val_to_name(type).map { String(cString: $0) } ?? "unknown"
+    return "link type \(type) (\(name)): only Ethernet (1), RAW (101), IPV4 (228) and IPV6 (229) are read"
+  }
+
+  /// The first four bytes, left in place: `ungetc` serves pipes as well.
+  private static func peek(_ file: UnsafeMutablePointer<FILE>) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: 4)
+    let count = fread(&bytes, 1, bytes.count, file)
+    for byte in bytes.prefix(count).reversed() { ungetc(CInt(byte), file) }
+    return Array(bytes.prefix(count))
+  }
+}
