@@ -6,6 +6,6 @@ struct Sluice: ParsableCommand {
     commandName: "sluice",
     abstract: "A packet-level port forwarder.",
     version: "0.1.0",
-    subcommands: []
+    subcommands: [LabCommand.self]
   )
 }

@@ -2,4 +2,6 @@
 #ifndef SLUICE_CLINUX_H
 #define SLUICE_CLINUX_H
 
+#include "process.h"
+
 #endif
