@@ -30,7 +30,7 @@ package enum LabSession {
           try LabGateway(network: network, executable: executable, configuration: path, log: log).process)
       }
       for child in children { child.detach() }
-      return hints(network, configuration: path, gatewayRuns: startsGateway)
+      return hints(network, executable: executable, configuration: path, gatewayRuns: startsGateway)
     } catch {
       network.down()
       throw error
@@ -49,12 +49,14 @@ package enum LabSession {
     return removed.isEmpty ? "lab \(name) is not up" : "removed: " + removed.joined(separator: ", ")
   }
 
-  private static func hints(_ network: LabNetwork, configuration: String, gatewayRuns: Bool) -> String {
+  private static func hints(
+    _ network: LabNetwork, executable: String, configuration: String, gatewayRuns: Bool
+  ) -> String {
     let inside = { (place: LabNetwork.Place) in "ip netns exec \(network.namespace(place))" }
     let gateway =
       gatewayRuns
-      ? "\(inside(.gateway)) sluice status --control \(LabGateway.controlPath(network))"
-      : "\(inside(.gateway)) sluice run -c \(configuration) --control \(LabGateway.controlPath(network))"
+      ? "\(inside(.gateway)) \(executable) status --control \(LabGateway.controlPath(network))"
+      : "\(inside(.gateway)) \(executable) run -c \(configuration) --control \(LabGateway.controlPath(network))"
     return """
       lab \(network.id) is up. Try:
         \(inside(.client)) curl http://\(LabNetwork.gatewayOutside)/
@@ -62,7 +64,7 @@ package enum LabSession {
         \(inside(.server)) curl http://\(LabNetwork.client):8000/
         \(gateway)
       The gateway's configuration is \(configuration); \
-      `sluice lab down\(network.id == "lab" ? "" : " --name \(network.id)")` ends it all.
+      `\(executable) lab down\(network.id == "lab" ? "" : " --name \(network.id)")` ends it all.
       """
   }
 }
