@@ -1,0 +1,202 @@
+import Engine
+
+extension Checker {
+  /// `[[forward]]`: none by default.
+  mutating func readForwards(_ node: Node?) {
+    var names: [String: Int] = [:]
+    for element in elements(of: node, name: "forward") {
+      readForward(element, &names)
+    }
+    checkOverlaps()
+    plan.forwards = drafts.map(\.plan)
+  }
+
+  private static let forwardKeys = [
+    "name", "protocol", "on", "external", "ports", "except", "to", "source", "allow", "deny", "hairpin", "enabled",
+  ]
+
+  /// Defaults: source "preserve", allow ["0.0.0.0/0"], deny [], hairpin true, enabled true, nothing excepted.
+  private mutating func readForward(_ node: Node, _ names: inout [String: Int]) {
+    let part = SettingsFile.Part.forward(drafts.count)
+    guard let fields = fields(of: node, title: "[[forward]]", keys: Self.forwardKeys, places: part) else { return }
+    let errorsBefore = errors.count
+    let name = forwardName(fields, &names)
+    let protocols = protocols(fields)
+    let outside = outsideOfForward(fields)
+    let ports = forwardPorts(fields)
+    let target = forwardTarget(fields)
+    var forward = ForwardPlan(
+      name: name ?? "", protocols: protocols ?? [], interface: outside?.interface ?? 0,
+      externals: outside?.externals ?? [], isOnInterface: outside?.isOnInterface ?? true,
+      isWholeHost: ports?.isWholeHost ?? false, spans: [], target: target?.address ?? IPv4Address(0))
+    forward.source = choice(fields, "source", of: [.preserve, .gateway]) ?? .preserve
+    forward.allow = prefixes(fields, "allow") ?? forward.allow
+    forward.deny = prefixes(fields, "deny") ?? []
+    forward.hairpin = boolean(fields, "hairpin") ?? true
+    forward.isEnabled = boolean(fields, "enabled") ?? true
+    forward.line = fields.place.line
+    if let protocols, let ports, protocols.contains(.echo), !ports.isWholeHost {
+      let place = fields["protocol"]?.place ?? fields.place
+      fail(place, "protocol \"any\" has no ports to choose from; write ports = \"all\", or protocol = \"tcp+udp\"")
+    }
+    if let target, fields["source"]?.isInvalid != true { checkWay(to: target, from: outside?.interface, forward) }
+    var draft = ForwardDraft(plan: forward, header: fields.place)
+    draft.target6 = target?.address6
+    draft.except = exceptions(fields) ?? []
+    if let ports, let target {
+      draft.items = ports.items
+      draft.targetPorts = target.ports
+      checkCounts(draft, target)
+      draft.cut(all: ports.piece)
+      if draft.plan.spans.isEmpty, errors.count == errorsBefore, let except = fields["except"] {
+        fail(except, "except leaves no port of this forward; leave at least one, or write enabled = false")
+      }
+    }
+    draft.isGood = errors.count == errorsBefore
+    drafts.append(draft)
+  }
+
+  /// `name`: required, one of its own.
+  private mutating func forwardName(_ fields: Fields, _ names: inout [String: Int]) -> String? {
+    guard require("name", in: fields, "name = \"web\""), let piece = string(fields, "name", like: "\"web\"") else {
+      return nil
+    }
+    guard (1...64).contains(piece.text.utf8.count), piece.text.unicodeScalars.allSatisfy({ $0.value >= 0x20 }) else {
+      fail(piece, "\(quoted(piece.text)) cannot name a forward; write 1 to 64 characters, like name = \"web\"")
+      return nil
+    }
+    let name = String(piece.text)
+    if let line = names[name] {
+      fail(piece, "there is a forward named \(quoted(name)) already (line \(line)); give each a name of its own")
+    } else {
+      names[name] = fields.place.line
+    }
+    return name
+  }
+
+  /// `protocol`: required.
+  private mutating func protocols(_ fields: Fields) -> ForwardPlan.Protocols? {
+    guard require("protocol", in: fields, "protocol = \"tcp\""),
+      let piece = string(fields, "protocol", like: "\"tcp\"")
+    else { return nil }
+    switch piece.text {
+    case "tcp": return .tcp
+    case "udp": return .udp
+    case "tcp+udp": return [.tcp, .udp]
+    case "any": return [.tcp, .udp, .echo]
+    default:
+      fail(piece, unknown(piece, "protocol", ["tcp", "udp", "tcp+udp", "any"]))
+      return nil
+    }
+  }
+
+  /// `ports`: required; a list, or "all" for the whole host.
+  private mutating func forwardPorts(_ fields: Fields) -> (isWholeHost: Bool, items: [PortItem], piece: Piece)? {
+    let example = "\"80, 8810-8815\""
+    guard require("ports", in: fields, "ports = \(example), or ports = \"all\""),
+      let piece = string(fields, "ports", like: example)
+    else { return nil }
+    if piece.trimmed.text == "all" { return (true, [], piece) }
+    return portList(piece).map { (false, $0, piece) }
+  }
+
+  /// `except`: nothing by default; ascending and disjoint.
+  private mutating func exceptions(_ fields: Fields) -> [PortRange]? {
+    guard let piece = string(fields, "except", like: "\"22, 500-510\"") else { return nil }
+    return portList(piece, isSet: true).map { PortRange.merged($0.map(\.ports)) }
+  }
+
+  /// `allow`, `deny`: prefixes of sources. IPv6 prefixes are good and without effect on IPv4.
+  private mutating func prefixes(_ fields: Fields, _ key: String) -> [IPv4Prefix]? {
+    guard let pieces = strings(fields, key, like: "[\"198.51.100.0/24\"]") else { return nil }
+    if pieces.isEmpty, key == "allow", let node = fields[key] {
+      fail(node, "allow is empty, so that nobody may use this forward; list prefixes, or write enabled = false")
+    }
+    var result: [IPv4Prefix] = []
+    for piece in pieces {
+      if let prefix = IPv4Prefix(piece.text) {
+        result.append(prefix.networkPrefix)
+      } else if !piece.text.contains(":") || IPv6Prefix(parsing: piece.text) == nil {
+        fail(piece, "\(quoted(piece.text)) is no prefix; write it like \(key) = [\"198.51.100.0/24\"]")
+      }
+    }
+    return result
+  }
+
+  /// `on` or `external`: required, one of the two.
+  private mutating func outsideOfForward(_ fields: Fields) -> (
+    interface: Int, externals: [IPv4Address], isOnInterface: Bool
+  )? {
+    let names = plan.interfaces.indices.filter { notes[$0].role == .outside }.map { plan.interfaces[$0].name }
+    let example = quoted(names.first ?? "wan")
+    switch (fields["on"], fields["external"]) {
+    case (nil, nil):
+      fail(fields.place, "[[forward]] has neither on nor external; add on = \(example), the outside interface")
+      return nil
+    case (.some, .some(let external)):
+      fail(
+        external, "on and external exclude each other; keep on for all addresses of the interface, or external for one")
+      return nil
+    case (.some, nil):
+      guard let piece = string(fields, "on", like: example) else { return nil }
+      return interface(piece, "on", role: .outside).map { ($0, plan.interfaces[$0].addresses.map(\.address), true) }
+    case (nil, .some):
+      guard let piece = string(fields, "external", like: "\"203.0.113.5\"") else { return nil }
+      return externalAddress(piece).map { ($0.interface, [$0.address], false) }
+    }
+  }
+
+  /// An address of an outside interface, or one inside its prefix that ARP is answered for.
+  private mutating func externalAddress(_ piece: Piece) -> (interface: Int, address: IPv4Address)? {
+    guard let address = IPv4Address(piece.text) else {
+      fail(piece, "\(quoted(piece.text)) is no IPv4 address; write one address, like external = \"203.0.113.5\"")
+      return nil
+    }
+    let outside = plan.interfaces.indices.filter { notes[$0].role == .outside }
+    if let own = outside.first(where: { plan.interfaces[$0].addresses.contains { $0.address == address } }) {
+      return (own, address)
+    }
+    for index in outside {
+      guard let prefix = plan.interfaces[index].addresses.first(where: { $0.contains(address) }) else { continue }
+      if prefix.length <= 30, address == prefix.network || address == prefix.last {
+        fail(
+          piece, "external \(address) is the network or broadcast address of \(prefix.networkPrefix); write a host's")
+        return nil
+      }
+      let isTaken = plan.neighbors.contains { $0.address == address }
+      if isTaken || plan.interfaces[index].gateways.contains(address) {
+        let what = isTaken ? "a [[neighbor]]" : "the gateway"
+        fail(piece, "external \(address) is the address of \(what); write an address that nobody else has")
+        return nil
+      }
+      return (index, address)
+    }
+    if plan.interfaces.indices.contains(where: { notes[$0].role == nil }) { return nil }
+    let unknown = outside.filter { !notes[$0].areAddressesKnown }
+    if unknown.count == 1 { return (unknown[0], address) }
+    guard unknown.isEmpty || unknown.contains(where: { !plan.interfaces[$0].isAutomatic }) == false else { return nil }
+    let list = outside.flatMap { plan.interfaces[$0].addresses.map(\.description) }.joined(separator: ", ")
+    let hint = list.isEmpty ? "write out the addresses of one" : "write one of \(list), or inside their prefixes"
+    fail(piece, "external \(address) is neither an address of an outside interface nor inside its prefix; \(hint)")
+    return nil
+  }
+
+  /// The interface of this name, if it has the role that is needed here.
+  mutating func interface(_ piece: Piece, _ key: String, role: InterfacePlan.Role) -> Int? {
+    let fit = plan.interfaces.indices.filter { notes[$0].role == role }.map { plan.interfaces[$0].name }
+    let list = fit.map { quoted($0) }.joined(separator: " or ")
+    let hint = fit.isEmpty ? "add an interface with role = \"\(role.rawValue)\"" : "write \(list)"
+    guard let index = plan.interfaces.firstIndex(where: { $0.name == piece.text }) else {
+      let names = plan.interfaces.map(\.name)
+      let near = nearest(to: String(piece.text), among: names).map { "did you mean \(quoted($0))?" }
+      fail(piece, "\(key) names \(quoted(piece.text)), which is no interface; \(near ?? hint)")
+      return nil
+    }
+    guard let actual = notes[index].role else { return nil }
+    guard actual == role else {
+      fail(piece, "\(key) = \(quoted(piece.text)) is an \(actual.rawValue) interface; \(hint)")
+      return nil
+    }
+    return index
+  }
+}

@@ -1,0 +1,138 @@
+import Engine
+
+/// `to` of a forward.
+struct ForwardTarget {
+  var address: IPv4Address
+  var ports: ForwardDraft.TargetPorts
+  var addressPiece: Piece
+  var portsPiece: Piece?
+  /// Carried along.
+  var address6: String?
+}
+
+extension Checker {
+  /// `to`: required; "192.168.1.10", "192.168.1.10:9090" or "192.168.1.10:9810-9817", or a list of that and an IPv6 target.
+  mutating func forwardTarget(_ fields: Fields) -> ForwardTarget? {
+    let example = "\"192.168.1.10\""
+    guard require("to", in: fields, "to = \(example)"), let pieces = strings(fields, "to", like: example),
+      let node = fields["to"]
+    else { return nil }
+    var targets: [ForwardTarget] = []
+    var targets6: [String] = []
+    var isGood = true
+    for piece in pieces {
+      if piece.text.contains("[") || piece.text.filter({ $0 == ":" }).count > 1 {
+        isGood = checkTarget6(piece) && isGood
+        targets6.append(String(piece.text))
+      } else if let target = target(piece) {
+        targets.append(target)
+      } else {
+        isGood = false
+      }
+    }
+    guard isGood else { return nil }
+    guard targets.count == 1, targets6.count <= 1 else {
+      let what = targets.isEmpty ? "no IPv4 target" : "more than one target"
+      fail(node, "to has \(what); write one, like to = \(example), and one IPv6 target beside it at most")
+      return nil
+    }
+    targets[0].address6 = targets6.first
+    return targets[0]
+  }
+
+  /// "ADDRESS", "ADDRESS:PORT" or "ADDRESS:FIRST-LAST".
+  private mutating func target(_ piece: Piece) -> ForwardTarget? {
+    let parts = piece.split(by: ":")
+    guard let address = IPv4Address(parts[0].text) else {
+      let form = "\"192.168.1.10\", \"192.168.1.10:9090\" or \"192.168.1.10:9810-9817\""
+      fail(parts[0], "\(quoted(parts[0].text)) is no address; write to = \(form)")
+      return nil
+    }
+    var target = ForwardTarget(address: address, ports: .same, addressPiece: parts[0])
+    if parts.count == 2 {
+      guard let range = portRange(parts[1]) else { return nil }
+      target.ports = parts[1].text.contains("-") ? .range(range) : .one(range.first)
+      target.portsPiece = parts[1]
+    }
+    return checkTarget(target) ? target : nil
+  }
+
+  /// The target is a host, and not ourselves.
+  private mutating func checkTarget(_ target: ForwardTarget) -> Bool {
+    let (address, piece) = (target.address, target.addressPiece)
+    if let what = unusable(address) {
+      fail(piece, "\(address) is \(what); write the address of the host that serves this forward")
+      return false
+    }
+    if let own = isOwn(address) {
+      let name = plan.interfaces[own].name
+      fail(
+        piece, "\(address) is interface \(name)'s own address; write the address of the host that serves this forward")
+      return false
+    }
+    for prefix in plan.interfaces.flatMap(\.addresses)
+    where prefix.length <= 30 && (address == prefix.network || address == prefix.last) {
+      fail(piece, "\(address) is the network or broadcast address of \(prefix.networkPrefix); write a host's")
+      return false
+    }
+    return true
+  }
+
+  private mutating func checkTarget6(_ piece: Piece) -> Bool {
+    var (address, ports): (Piece, Piece?) = (piece, nil)
+    if piece.text.hasPrefix("["), let end = piece.text.firstIndex(of: "]") {
+      address = piece.part(piece.text[piece.text.index(after: piece.text.startIndex)..<end])
+      let rest = piece.text[piece.text.index(after: end)...]
+      if rest.hasPrefix(":") { ports = piece.part(rest.dropFirst()) } else if !rest.isEmpty { address = piece }
+    }
+    guard !address.text.contains("/"), let host = IPv6Prefix(parsing: address.text), host.high >> 56 != 0xFF else {
+      fail(piece, "\(quoted(piece.text)) is no IPv6 target; write it like \"2001:db8::10\" or \"[2001:db8::10]:9090\"")
+      return false
+    }
+    if let ports { return portRange(ports) != nil }
+    return true
+  }
+
+  /// As many target ports as outside ports, counted before `except`.
+  mutating func checkCounts(_ draft: ForwardDraft, _ target: ForwardTarget) {
+    guard let piece = target.portsPiece else { return }
+    let base = Int(target.ports.first ?? 0)
+    if draft.plan.isWholeHost {
+      fail(piece, "ports = \"all\" keeps every port; write to = \"\(target.address)\"")
+      return
+    }
+    guard case .range(let range) = target.ports else { return }
+    let count = draft.items.reduce(0) { $0 + $1.ports.count }
+    guard count != range.count else { return }
+    let last = base + count - 1
+    let hint =
+      last <= 65535 ? "write \(target.address):\(base)-\(last)" : "begin the range at \(65536 - count) or below"
+    fail(piece, "\(count) outside ports do not match \(range.count) target ports (\(range.text)); \(hint)")
+  }
+
+  /// The target is reached, and its answers come back to us.
+  mutating func checkWay(to target: ForwardTarget, from outside: Int?, _ forward: ForwardPlan) {
+    let (address, piece) = (target.address, target.addressPiece)
+    switch egress(to: address) {
+    case .unknown: break
+    case .none:
+      fail(piece, "target \(address) is outside every interface and route; add a [[route]] to it or a gateway")
+    case .interface(let index):
+      // Its answers would go straight to the client, who never spoke with it.
+      guard index == outside, forward.source == .preserve else { break }
+      let name = plan.interfaces[index].name
+      fail(piece, "target \(address) is reached through \(name) itself; write source = \"gateway\", or a target inside")
+    }
+  }
+}
+
+extension ForwardDraft.TargetPorts {
+  /// The first target port; nil where ports are kept.
+  var first: UInt16? {
+    switch self {
+    case .same: nil
+    case .one(let port): port
+    case .range(let range): range.first
+    }
+  }
+}
