@@ -30,8 +30,10 @@ extension Checker {
       externals: outside?.externals ?? [], isOnInterface: outside?.isOnInterface ?? true,
       isWholeHost: ports?.isWholeHost ?? false, spans: [], target: target?.address ?? IPv4Address(0))
     forward.source = choice(fields, "source", of: [.preserve, .gateway]) ?? .preserve
-    forward.allow = prefixes(fields, "allow") ?? forward.allow
-    forward.deny = prefixes(fields, "deny") ?? []
+    let allow = prefixes(fields, "allow")
+    let deny = prefixes(fields, "deny")
+    forward.allow = allow?.prefixes ?? forward.allow
+    forward.deny = deny?.prefixes ?? []
     forward.hairpin = boolean(fields, "hairpin") ?? true
     forward.isEnabled = boolean(fields, "enabled") ?? true
     forward.line = fields.place.line
@@ -42,6 +44,8 @@ extension Checker {
     if let target, fields["source"]?.isInvalid != true { checkWay(to: target, from: outside?.interface, forward) }
     var draft = ForwardDraft(plan: forward, header: fields.place)
     draft.target6 = target?.address6
+    draft.allow6 = allow?.prefixes6 ?? []
+    draft.deny6 = deny?.prefixes6 ?? []
     draft.except = exceptions(fields) ?? []
     if let ports, let target {
       draft.items = ports.items
@@ -107,20 +111,22 @@ extension Checker {
   }
 
   /// `allow`, `deny`: prefixes of sources. IPv6 prefixes are good and without effect on IPv4.
-  private mutating func prefixes(_ fields: Fields, _ key: String) -> [IPv4Prefix]? {
+  private mutating func prefixes(_ fields: Fields, _ key: String) -> (prefixes: [IPv4Prefix], prefixes6: [String])? {
     guard let pieces = strings(fields, key, like: "[\"198.51.100.0/24\"]") else { return nil }
     if pieces.isEmpty, key == "allow", let node = fields[key] {
       fail(node, "allow is empty, so that nobody may use this forward; list prefixes, or write enabled = false")
     }
-    var result: [IPv4Prefix] = []
+    var (result, result6): ([IPv4Prefix], [String]) = ([], [])
     for piece in pieces {
       if let prefix = IPv4Prefix(piece.text) {
         result.append(prefix.networkPrefix)
-      } else if !piece.text.contains(":") || IPv6Prefix(parsing: piece.text) == nil {
+      } else if piece.text.contains(":"), IPv6Prefix(parsing: piece.text) != nil {
+        result6.append(String(piece.text))
+      } else {
         fail(piece, "\(quoted(piece.text)) is no prefix; write it like \(key) = [\"198.51.100.0/24\"]")
       }
     }
-    return result
+    return (result, result6)
   }
 
   /// `on` or `external`: required, one of the two.

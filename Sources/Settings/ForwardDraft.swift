@@ -16,8 +16,10 @@ struct ForwardDraft {
   /// Ascending and disjoint.
   var except: [PortRange] = []
   var targetPorts = TargetPorts.same
-  /// An IPv6 target, carried along.
+  /// IPv6 parts, carried along.
   var target6: String?
+  var allow6: [String] = []
+  var deny6: [String] = []
   /// For each of `plan.spans`, where it stands in the file.
   var spanPieces: [Piece] = []
   var header: Place

@@ -6,6 +6,9 @@ struct Sluice: ParsableCommand {
     commandName: "sluice",
     abstract: "A packet-level port forwarder.",
     version: "0.1.0",
-    subcommands: [LabCommand.self]
+    subcommands: [
+      CheckCommand.self,
+      LabCommand.self,
+    ]
   )
 }

@@ -1,0 +1,111 @@
+import Engine
+
+extension SettingsFile {
+  /// The configuration with every default written out, in the order of the manual: TOML that means the same plan.
+  public var normalised: String { document.toml }
+
+  /// The same as JSON: keys as in TOML, null for what the device or its kernel decides.
+  public var normalisedJSON: String { document.json }
+
+  private var document: Document {
+    .table([
+      (
+        "engine",
+        .table([
+          ("mode", .text(plan.mode.rawValue)), ("workers", .number(plan.workers)), ("sessions", .number(plan.sessions)),
+        ])
+      ),
+      ("interface", .table(plan.interfaces.map { ($0.name, interface($0)) })),
+      ("route", .list(routes)),
+      ("neighbor", .list(neighbors)),
+      ("forward", .list(drafts.map(forward))),
+      ("masquerade", .list(plan.masquerades.map(masquerade))),
+      (
+        "timeouts",
+        .table([
+          ("udp", .text(DurationText.text(plan.timeouts.udp))),
+          ("udp-dns", .text(DurationText.text(plan.timeouts.udpDNS))),
+          ("tcp-established", .text(DurationText.text(plan.timeouts.tcpEstablished))),
+          ("tcp-transitory", .text(DurationText.text(plan.timeouts.tcpTransitory))),
+          ("icmp", .text(DurationText.text(plan.timeouts.icmp))),
+        ])
+      ),
+    ])
+  }
+
+  private func interface(_ interface: InterfacePlan) -> Document {
+    let vlan: Document =
+      switch interface.tags.count {
+      case 0: .absent("none")
+      case 1: .number(Int(interface.tags[0].vlan))
+      default: .text(interface.tags.map { String($0.vlan) }.joined(separator: "."))
+      }
+    let addresses = interface.addresses.map(\.description)
+    let addresses6 = interface.addresses6.map { "\($0.addressText)/\($0.length)" }
+    let gateways = interface.gateways.map(\.description) + interface.gateways6.map(\.addressText)
+    return .table([
+      ("role", .text(interface.role.rawValue)),
+      ("device", .text(interface.device)),
+      ("vlan", vlan),
+      ("address", interface.isAutomatic ? .text("auto") : .list((addresses + addresses6).map { .text($0) })),
+      ("gateway", .list(gateways.map { .text($0) })),
+      ("mac", interface.mac.map { .text($0.description) } ?? .absent("the device's own")),
+      ("mtu", interface.mtu.map { .number($0) } ?? .absent("the device's own; 1500 in replay")),
+      ("ping", .flag(interface.ping)),
+      ("unsolicited", .text(interface.unsolicited.rawValue)),
+    ])
+  }
+
+  private var routes: [Document] {
+    let routes = plan.routes.map { ($0.destination.description, $0.via.description) } + unused.routes
+    return routes.map { .table([("destination", .text($0)), ("via", .text($1))]) }
+  }
+
+  private var neighbors: [Document] {
+    let neighbors = plan.neighbors.map { ($0.address.description, $0.mac) } + unused.neighbors
+    return neighbors.map { .table([("address", .text($0)), ("mac", .text($1.description))]) }
+  }
+
+  private func forward(_ draft: ForwardDraft) -> Document {
+    let forward = draft.plan
+    let names: [(ForwardPlan.Protocols, String)] = [(.tcp, "tcp"), (.udp, "udp")]
+    let isAny = forward.protocols.contains(.echo)
+    let protocols = names.filter { forward.protocols.contains($0.0) }.map(\.1).joined(separator: "+")
+    let place: (String, Document) =
+      forward.isOnInterface
+      ? ("on", .text(plan.interfaces[forward.interface].name))
+      : ("external", .text(forward.externals.first?.description ?? ""))
+    let suffix =
+      switch draft.targetPorts {
+      case .same: ""
+      case .one(let port): ":\(port)"
+      case .range(let range): ":\(range.first)-\(range.last)"
+      }
+    let target = Document.text("\(forward.target)\(suffix)")
+    return .table([
+      ("name", .text(forward.name)),
+      ("protocol", .text(isAny ? "any" : protocols)),
+      place,
+      ("ports", .text(forward.isWholeHost ? "all" : Self.list(draft.items.map(\.ports)))),
+      ("except", draft.except.isEmpty ? .absent("nothing") : .text(Self.list(draft.except))),
+      ("to", draft.target6.map { .list([target, .text($0)]) } ?? target),
+      ("source", .text(forward.source.rawValue)),
+      ("allow", .list((forward.allow.map(\.description) + draft.allow6).map { .text($0) })),
+      ("deny", .list((forward.deny.map(\.description) + draft.deny6).map { .text($0) })),
+      ("hairpin", .flag(forward.hairpin)),
+      ("enabled", .flag(forward.isEnabled)),
+    ])
+  }
+
+  private func masquerade(_ masquerade: MasqueradePlan) -> Document {
+    .table([
+      ("from", .text(plan.interfaces[masquerade.from].name)),
+      ("to", .text(plan.interfaces[masquerade.to].name)),
+      ("ports", .text(Self.list(masquerade.pool))),
+      ("mapping", .text(masquerade.mapping.rawValue)),
+      ("filtering", .text(masquerade.filtering.rawValue)),
+    ])
+  }
+
+  private static func list(_ ranges: [PortRange]) -> String { ranges.map(\.text).joined(separator: ", ") }
+}
