@@ -27,6 +27,10 @@ public final class CaptureReader {
   /// Where the record after the last good one begins; -1 on a pipe.
   private var offset = 0
 
+  /// Bytes of the longest frame that is read: libpcap's own limit for a classic pcap (its MAXIMUM_SNAPLEN), which it does not
+  /// hold a pcapng to.
+  public static let longestFrame = 262_144
+
   /// Large enough that system calls vanish beside the copying.
   private static let bufferBytes = 1 << 18
 
@@ -88,6 +92,9 @@ public final class CaptureReader {
     let status = pcap_next_ex(handle, &header, &bytes)
     if status == PCAP_ERROR_BREAK { return nil }
     guard status == 1, let header, let bytes else { throw failure(String(cString: pcap_geterr(handle))) }
+    guard header.pointee.caplen <= Self.longestFrame else {
+      throw failure("a frame of \(header.pointee.caplen) bytes; at most \(Self.longestFrame) are read")
+    }
     let frame = CapturedFrame(
       bytes: bytes, length: Int(header.pointee.caplen), time: try nanoseconds(header.pointee.ts))
     offset = ftell(file)

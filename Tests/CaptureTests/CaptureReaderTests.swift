@@ -123,6 +123,17 @@ private struct Reading: Equatable {
     #expect(reading.error?.offset == 24 + 16 + 5)
   }
 
+  @Test func `a frame longer than any link carries`() throws {
+    let long = CaptureBytes.Record([UInt8](repeating: 1, count: CaptureReader.longestFrame))
+    for bytes in [CaptureBytes.pcap([long]), CaptureBytes.pcapng([long])] { #expect(try read(bytes).frames.count == 1) }
+    let longer = CaptureBytes.Record(long.bytes + [1])
+    for bytes in [CaptureBytes.pcap([long, longer]), CaptureBytes.pcapng([long, longer])] {
+      let reading = try read(bytes)
+      #expect(reading.frames.count == 1)
+      #expect(reading.error != nil)
+    }
+  }
+
   @Test func `times that pcap cannot hold are errors, not traps`() throws {
     let late = CaptureBytes.Record([1], seconds: UInt64(UInt32.max) + 1)
     let reading = try read(CaptureBytes.pcapng([records[0], late]))
