@@ -60,6 +60,8 @@ private struct Layout {
 
   private mutating func take(_ name: String, _ count: Int, _ form: FrameField.Form = .number) {
     let end = min(offset + max(0, count), frame.count)
+    // Part of an address or a number is neither.
+    let form = end - offset < count && form != .bytes ? .hexadecimal : form
     if end > offset { fields.append(FrameField(name: prefix + name, range: offset..<end, form: form)) }
     offset = end
   }
