@@ -42,7 +42,7 @@ let package = Package(
     // Row 4: one file per command.
     .executableTarget(
       name: "sluice",
-      dependencies: ["Engine", "Settings", "Gateway", "Replay", "Bench", "Lab", argumentParser, logging],
+      dependencies: ["Engine", "Capture", "Settings", "Gateway", "Replay", "Bench", "Lab", argumentParser, logging],
       swiftSettings: strict),
 
     // Tests.

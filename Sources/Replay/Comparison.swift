@@ -3,7 +3,7 @@ import Foundation
 
 /// The first place where a replay is not what it was expected to be.
 public struct Difference: Equatable, Sendable, CustomStringConvertible {
-  /// The file that is not as expected.
+  /// The file of the earlier output that is not met.
   public var path: String
   /// Number of the frame, from 1; nil for the file as a whole and for reports.
   public var frame: Int?
@@ -49,7 +49,7 @@ public enum Comparison {
   public static func captures(expected: String, actual: String) throws(CaptureError) -> Difference? {
     let (before, now) = (try CaptureReader(path: expected), try CaptureReader(path: actual))
     func difference(_ frame: Int?, _ field: String, _ expected: String, _ actual: String) -> Difference {
-      Difference(path: now.path, frame: frame, field: field, expected: expected, actual: actual)
+      Difference(path: before.path, frame: frame, field: field, expected: expected, actual: actual)
     }
     guard before.link == now.link else {
       return difference(nil, "link type", before.link.rawValue, now.link.rawValue)

@@ -13,19 +13,16 @@ public enum ReplayEnd: Equatable, Sendable {
 
 /// A replay that cannot begin.
 public enum ReplayError: Error, Equatable, CustomStringConvertible {
-  /// An Ethernet interface without a MAC address.
-  case noMAC(interface: String)
-  /// An interface that follows its device's addresses, of which a replay has none.
-  case automaticAddress(interface: String)
+  /// An Ethernet interface has no MAC address. `links` says what each interface of the plan is on here.
+  case noMAC(links: [InterfacePlan.Link])
   /// An interface whose name cannot be a file's.
   case noFileName(interface: String)
 
   /// What is wrong, and what would be right.
   public var description: String {
     switch self {
-    case .noMAC(let name): "interface \(name) is Ethernet here and needs its own mac = \"02:...\" for a replay"
-    case .automaticAddress(let name):
-      "interface \(name): address = \"auto\" has no device to follow in a replay; write it"
+    case .noMAC:
+      "an interface that is Ethernet here has no mac, and a replay has no device to ask"
     case .noFileName(let name): "interface \"\(name)\" cannot name a file of its captures: no \"/\", no \".\" in front"
     }
   }
@@ -100,13 +97,13 @@ public struct ReplayRun: Sendable {
   private func completed(links: [Int: CaptureLink]) throws(ReplayError) -> Plan {
     var plan = plan
     for index in plan.interfaces.indices {
-      let interface = plan.interfaces[index]
-      if interface.isAutomatic { throw .automaticAddress(interface: interface.name) }
       // Without a capture, whoever has a station address is on Ethernet.
-      let link = links[index] ?? (interface.mac == nil ? .rawIP : .ethernet)
-      if link == .ethernet && interface.mac == nil { throw .noMAC(interface: interface.name) }
+      let link = links[index] ?? (plan.interfaces[index].mac == nil ? .rawIP : .ethernet)
       plan.interfaces[index].link = link == .ethernet ? .ethernet : .rawIP
-      plan.interfaces[index].mtu = interface.mtu ?? 1500
+      plan.interfaces[index].mtu = plan.interfaces[index].mtu ?? 1500
+    }
+    if plan.interfaces.contains(where: { $0.link == .ethernet && $0.mac == nil }) {
+      throw .noMAC(links: plan.interfaces.map(\.link))
     }
     return plan
   }

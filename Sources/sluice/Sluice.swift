@@ -8,6 +8,7 @@ struct Sluice: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       CheckCommand.self,
+      ReplayCommand.self,
       LabCommand.self,
     ]
   )

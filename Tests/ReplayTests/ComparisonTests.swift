@@ -22,7 +22,7 @@ import Testing
     let found = try Comparison.captures(expected: paths.0, actual: paths.1)
     if let found {
       #expect(found.frame == 2)
-      #expect(found.path == paths.1)
+      #expect(found.path == paths.0)
     }
     return found.map { "\($0.field): \($0.expected), \($0.actual)" }
   }
@@ -140,10 +140,10 @@ import Testing
       try Comparison.captures(expected: expected, actual: actual)?.description
     }
     #expect(try text(early, early) == nil)
-    #expect(try text(early, late) == "\(late): frame 1: time: expected 5.000000001, actual 5.000000002")
-    #expect(try text(early, both) == "\(both): frame 2: frame: expected none, actual one")
-    #expect(try text(both, early) == "\(early): frame 2: frame: expected one, actual none")
-    #expect(try text(early, raw) == "\(raw): link type: expected ethernet, actual rawIP")
+    #expect(try text(early, late) == "\(early): frame 1: time: expected 5.000000001, actual 5.000000002")
+    #expect(try text(early, both) == "\(early): frame 2: frame: expected none, actual one")
+    #expect(try text(both, early) == "\(both): frame 2: frame: expected one, actual none")
+    #expect(try text(early, raw) == "\(early): link type: expected ethernet, actual rawIP")
     #expect(throws: CaptureError.self) { try text(early, directory("missing")) }
   }
 }
