@@ -1,6 +1,6 @@
 /// The virtio-net header that AF_PACKET puts before a frame (PACKET_VNET_HDR): ten bytes, machine order.
 /// All zero means: checksums are finished, one segment. Layout of `struct virtio_net_hdr` in linux/virtio_net.h.
-public struct OffloadHeader: Sendable, Equatable {
+public struct OffloadHeader: BitwiseCopyable, Sendable, Equatable {
   /// VIRTIO_NET_HDR_F_*.
   public var flags: UInt8 = 0
   /// VIRTIO_NET_HDR_GSO_*.

@@ -2,6 +2,8 @@
 #ifndef SLUICE_CLINUX_H
 #define SLUICE_CLINUX_H
 
+#include "packet.h"
+#include "privilege.h"
 #include "process.h"
 
 #endif

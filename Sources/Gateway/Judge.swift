@@ -1,0 +1,45 @@
+import Engine
+
+/// What a worker asks about each burst: the engine, or the mirror that measures everything but the engine.
+protocol Judge: ~Copyable {
+  /// Judges `count` frames in order.
+  mutating func process(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int)
+  /// Fires every timer due at or before `time`, in nanoseconds.
+  mutating func advance(to time: UInt64)
+  /// When the next timer is due; `UInt64.max` for none.
+  var nextDeadline: UInt64 { get }
+  /// Frames made by the last call of `process` or `advance`.
+  var outbox: UnsafeBufferPointer<OutboxFrame> { get }
+  /// A forwarded frame that came in on interface `ingress` could not be sent.
+  mutating func takeBack(ingress: Int, reason: DropReason)
+  /// What is known of `interfaces` interfaces, and at most `sessionLimit` sessions.
+  func report(interfaces: Int, sessionLimit: Int) -> EngineReport
+}
+
+/// Everything an engine says of itself, copied out.
+struct EngineReport: Sendable {
+  /// One per interface.
+  var counts: [InterfaceCounts] = []
+  /// By interface, then by the raw value of the reason.
+  var drops: [[UInt64]] = []
+  /// By the raw value of the event.
+  var events: [UInt64] = []
+  var sessionCounts = SessionCounts()
+  var sessions: [SessionReport] = []
+  var tableBytes = 0
+}
+
+extension Forwarder: Judge {
+  func report(interfaces: Int, sessionLimit: Int) -> EngineReport {
+    var report = EngineReport()
+    for interface in 0..<interfaces {
+      report.counts.append(counts(interface: interface))
+      report.drops.append(DropReason.allCases.map { drops(interface: interface, reason: $0) })
+    }
+    report.events = Event.allCases.map { count(of: $0) }
+    report.sessionCounts = sessionCounts
+    report.tableBytes = tableBytes
+    if sessionLimit > 0 { report.sessions = sessions(limit: sessionLimit) }
+    return report
+  }
+}

@@ -1,0 +1,157 @@
+import CLinux
+import Engine
+import Glibc
+import PacketIO
+
+/// How a worker trades latency against a core.
+struct WorkerOptions: Sendable {
+  /// Frames that are judged at once: more hide the memory's latency better, fewer keep the first frame waiting less.
+  var burst = 64
+  /// Nanoseconds to watch the rings after the last frame before sleeping: waking an idle core costs both sides about
+  /// 1.5 us a frame.
+  var spin: UInt64 = 50_000
+}
+
+/// One thread of the gateway: takes bursts out of its rings, has them judged, sends them from where they lie.
+///
+/// Lives behind an `UnsafeMutablePointer` that is given to `pthread_create`: after that only its own thread touches it, the
+/// control thread asks through the mailbox. Nothing in the loop allocates or counts references.
+struct Worker<J: Judge & ~Copyable>: ~Copyable {
+  var judge: J
+  private var transmitter: Transmitter
+  private let rings: UnsafeMutablePointer<ReceiveRing>
+  private let ringCount: Int
+  private let slots: UnsafeMutablePointer<FrameSlot>
+  private let pollSet: UnsafeMutablePointer<pollfd>
+  private let mailbox: Mailbox
+  private let options: WorkerOptions
+  private let interfaceCount: Int
+
+  /// - Parameters:
+  ///   - rings: one per link, in the order of the links; owned by the worker from now on.
+  ///   - transmitter: its destinations are the interfaces.
+  init(
+    judge: consuming J, rings: UnsafeMutablePointer<ReceiveRing>, ringCount: Int, transmitter: consuming Transmitter,
+    interfaceCount: Int, mailbox: Mailbox, options: WorkerOptions
+  ) {
+    self.judge = judge
+    self.transmitter = transmitter
+    self.rings = rings
+    self.ringCount = ringCount
+    self.interfaceCount = interfaceCount
+    self.mailbox = mailbox
+    self.options = options
+    slots = .allocate(capacity: options.burst)
+    slots.initialize(
+      repeating: FrameSlot(bytes: UnsafeMutableRawPointer(slots), length: 0, headroom: 0, link: 0, time: 0),
+      count: options.burst)
+    pollSet = .allocate(capacity: ringCount + 1)
+    for index in 0..<ringCount {
+      pollSet[index] = pollfd(fd: rings[index].descriptor, events: Int16(POLLIN), revents: 0)
+    }
+    pollSet[ringCount] = pollfd(fd: mailbox.wakeUp, events: Int16(POLLIN), revents: 0)
+  }
+
+  deinit {
+    slots.deallocate()
+    pollSet.deallocate()
+    rings.deinitialize(count: ringCount).deallocate()
+  }
+
+  /// Forwards until it is told to stop.
+  mutating func run() {
+    var lastFrame = monotonicTime()
+    while true {
+      if mailbox.isAsked && !answer() { return }
+      var isBusy = false
+      for link in 0..<ringCount where rings[link].isReady {
+        forward(link: link, time: monotonicTime())
+        isBusy = true
+      }
+      let now = monotonicTime()
+      if judge.nextDeadline <= now {
+        judge.advance(to: now)
+        sendOutbox()
+      }
+      if isBusy {
+        lastFrame = now
+      } else if now &- lastFrame < options.spin {
+        sluice_pause()
+      } else {
+        sleep(now: now)
+      }
+    }
+  }
+
+  /// One burst of one ring: judged, sent, and its slots given back.
+  private mutating func forward(link: Int, time: UInt64) {
+    let count = rings[link].collect(into: slots, limit: options.burst, link: UInt16(truncatingIfNeeded: link), time: time)
+    judge.process(slots, count: count)
+    let outbox = judge.outbox
+    var nextMade = 0
+    var released = 0
+    for index in 0..<count {
+      while nextMade < outbox.count && Int(outbox[nextMade].position) <= index {
+        send(outbox[nextMade])
+        nextMade &+= 1
+      }
+      let slot = slots + index
+      guard slot.pointee.verdict == .forward else { continue }
+      if transmitter.mustFlush(before: slot.pointee.length) {
+        flush()
+        // Everything before this frame is settled: the kernel may have those slots back now.
+        rings[link].release(index &- released)
+        released = index
+      }
+      transmitter.append(slot)
+    }
+    while nextMade < outbox.count {
+      send(outbox[nextMade])
+      nextMade &+= 1
+    }
+    flush()
+    rings[link].release(count &- released)
+  }
+
+  private mutating func sendOutbox() {
+    for frame in judge.outbox { send(frame) }
+    flush()
+  }
+
+  private mutating func send(_ frame: OutboxFrame) {
+    if transmitter.mustFlush(before: frame.length) { flush() }
+    transmitter.append(frame)
+  }
+
+  private mutating func flush() {
+    if transmitter.isEmpty { return }
+    let failed = transmitter.flush()
+    for index in 0..<failed {
+      let failure = transmitter.failure(index)
+      if failure.owner >= 0 { judge.takeBack(ingress: Int(failure.owner), reason: failure.reason) }
+    }
+  }
+
+  /// Sleeps until a frame, a question or a timer comes.
+  private mutating func sleep(now: UInt64) {
+    let deadline = judge.nextDeadline
+    let wait = deadline == .max ? UInt64.max : deadline > now ? deadline &- now : 0
+    if sluice_poll(pollSet, UInt(ringCount &+ 1), wait) <= 0 { return }
+    for index in 0..<ringCount where pollSet[index].revents & Int16(POLLERR) != 0 {
+      // The device went down or away. The error is reported once; frames come again when the device is up again.
+      _ = rings[index].takeError()
+    }
+  }
+
+  /// Answers the question in the mailbox; false when it was to stop.
+  private mutating func answer() -> Bool {
+    switch mailbox.take() {
+    case .report(let limit):
+      mailbox.answer(judge.report(interfaces: interfaceCount, sessionLimit: limit))
+      return true
+    case .stop:
+      mailbox.answer(judge.report(interfaces: interfaceCount, sessionLimit: 0))
+      return false
+    }
+  }
+}
