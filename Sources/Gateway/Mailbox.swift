@@ -29,7 +29,7 @@ struct Mailbox: @unchecked Sendable {
   private let done: Int32
 
   init() throws(SystemError) {
-    let flags = Int32(EFD_CLOEXEC.rawValue | EFD_NONBLOCK.rawValue)
+    let flags = Int32(EFD_CLOEXEC | EFD_NONBLOCK)
     wakeUp = try checked(eventfd(0, flags), "making an event descriptor")
     done = try checked(eventfd(0, flags), "making an event descriptor")
     phase = .allocate(capacity: 1)
@@ -60,7 +60,7 @@ struct Mailbox: @unchecked Sendable {
     return question.pointee
   }
 
-  func answer(_ report: EngineReport) {
+  func reply(_ report: EngineReport) {
     answer.pointee = report
     phase.pointee.store(Phase.answered, ordering: .releasing)
     Self.signal(done)
@@ -71,15 +71,15 @@ struct Mailbox: @unchecked Sendable {
   /// Asks and waits for the answer; nil if the worker did not come by within `milliseconds`. Its answer to that question,
   /// when it does come, is thrown away by the next call.
   func ask(_ question: Question, within milliseconds: Int32) -> EngineReport? {
-    if phase.pointee.load(ordering: .acquiring) == Phase.asked && !await(milliseconds) { return nil }
+    if phase.pointee.load(ordering: .acquiring) == Phase.asked && !waitForAnswer(milliseconds) { return nil }
     Self.drain(done)
     self.question.pointee = question
     phase.pointee.store(Phase.asked, ordering: .releasing)
     Self.signal(wakeUp)
-    return await(milliseconds) ? answer.pointee : nil
+    return waitForAnswer(milliseconds) ? answer.pointee : nil
   }
 
-  private func await(_ milliseconds: Int32) -> Bool {
+  private func waitForAnswer(_ milliseconds: Int32) -> Bool {
     let deadline = monotonicTime() + UInt64(milliseconds) * 1_000_000
     while phase.pointee.load(ordering: .acquiring) != Phase.answered {
       let now = monotonicTime()

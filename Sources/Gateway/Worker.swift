@@ -19,25 +19,20 @@ struct WorkerOptions: Sendable {
 struct Worker<J: Judge & ~Copyable>: ~Copyable {
   var judge: J
   private var transmitter: Transmitter
-  private let rings: UnsafeMutablePointer<ReceiveRing>
-  private let ringCount: Int
+  private let rings: RingSet
   private let slots: UnsafeMutablePointer<FrameSlot>
   private let pollSet: UnsafeMutablePointer<pollfd>
-  private let mailbox: Mailbox
+  let mailbox: Mailbox
   private let options: WorkerOptions
   private let interfaceCount: Int
 
-  /// - Parameters:
-  ///   - rings: one per link, in the order of the links; owned by the worker from now on.
-  ///   - transmitter: its destinations are the interfaces.
+  /// - Parameter transmitter: its destinations are the interfaces.
   init(
-    judge: consuming J, rings: UnsafeMutablePointer<ReceiveRing>, ringCount: Int, transmitter: consuming Transmitter,
-    interfaceCount: Int, mailbox: Mailbox, options: WorkerOptions
+    judge: consuming J, rings: consuming RingSet, transmitter: consuming Transmitter, interfaceCount: Int,
+    mailbox: Mailbox, options: WorkerOptions
   ) {
     self.judge = judge
     self.transmitter = transmitter
-    self.rings = rings
-    self.ringCount = ringCount
     self.interfaceCount = interfaceCount
     self.mailbox = mailbox
     self.options = options
@@ -45,17 +40,17 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     slots.initialize(
       repeating: FrameSlot(bytes: UnsafeMutableRawPointer(slots), length: 0, headroom: 0, link: 0, time: 0),
       count: options.burst)
-    pollSet = .allocate(capacity: ringCount + 1)
-    for index in 0..<ringCount {
-      pollSet[index] = pollfd(fd: rings[index].descriptor, events: Int16(POLLIN), revents: 0)
+    let watched = rings.descriptors + [mailbox.wakeUp]
+    pollSet = .allocate(capacity: watched.count)
+    for (index, descriptor) in watched.enumerated() {
+      pollSet[index] = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     }
-    pollSet[ringCount] = pollfd(fd: mailbox.wakeUp, events: Int16(POLLIN), revents: 0)
+    self.rings = rings
   }
 
   deinit {
     slots.deallocate()
     pollSet.deallocate()
-    rings.deinitialize(count: ringCount).deallocate()
   }
 
   /// Forwards until it is told to stop.
@@ -64,7 +59,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     while true {
       if mailbox.isAsked && !answer() { return }
       var isBusy = false
-      for link in 0..<ringCount where rings[link].isReady {
+      for link in 0..<rings.count where rings[link].pointee.isReady {
         forward(link: link, time: monotonicTime())
         isBusy = true
       }
@@ -85,7 +80,9 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
 
   /// One burst of one ring: judged, sent, and its slots given back.
   private mutating func forward(link: Int, time: UInt64) {
-    let count = rings[link].collect(into: slots, limit: options.burst, link: UInt16(truncatingIfNeeded: link), time: time)
+    let ring = rings[link]
+    let count = ring.pointee.collect(
+      into: slots, limit: options.burst, link: UInt16(truncatingIfNeeded: link), time: time)
     judge.process(slots, count: count)
     let outbox = judge.outbox
     var nextMade = 0
@@ -100,7 +97,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
       if transmitter.mustFlush(before: slot.pointee.length) {
         flush()
         // Everything before this frame is settled: the kernel may have those slots back now.
-        rings[link].release(index &- released)
+        ring.pointee.release(index &- released)
         released = index
       }
       transmitter.append(slot)
@@ -110,7 +107,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
       nextMade &+= 1
     }
     flush()
-    rings[link].release(count &- released)
+    ring.pointee.release(count &- released)
   }
 
   private mutating func sendOutbox() {
@@ -136,10 +133,10 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private mutating func sleep(now: UInt64) {
     let deadline = judge.nextDeadline
     let wait = deadline == .max ? UInt64.max : deadline > now ? deadline &- now : 0
-    if sluice_poll(pollSet, UInt(ringCount &+ 1), wait) <= 0 { return }
-    for index in 0..<ringCount where pollSet[index].revents & Int16(POLLERR) != 0 {
+    if sluice_poll(pollSet, UInt(rings.count &+ 1), wait) <= 0 { return }
+    for index in 0..<rings.count where pollSet[index].revents & Int16(POLLERR) != 0 {
       // The device went down or away. The error is reported once; frames come again when the device is up again.
-      _ = rings[index].takeError()
+      _ = rings[index].pointee.takeError()
     }
   }
 
@@ -147,10 +144,10 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private mutating func answer() -> Bool {
     switch mailbox.take() {
     case .report(let limit):
-      mailbox.answer(judge.report(interfaces: interfaceCount, sessionLimit: limit))
+      mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: limit))
       return true
     case .stop:
-      mailbox.answer(judge.report(interfaces: interfaceCount, sessionLimit: 0))
+      mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: 0))
       return false
     }
   }

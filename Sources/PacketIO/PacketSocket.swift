@@ -60,16 +60,17 @@ struct PacketSocket: ~Copyable {
     try set(SO_LOCK_FILTER, level: SOL_SOCKET, to: 1, named: "SO_LOCK_FILTER")
   }
 
-  /// Makes `device` hand over frames to `mac` too, as long as this socket lives.
-  func subscribe(to mac: MACAddress, on device: PacketDevice) throws(SystemError) {
+  /// Makes `device` hand over frames to `mac` too, or to everybody where it is nil, as long as this socket lives.
+  func subscribe(to mac: MACAddress?, on device: PacketDevice) throws(SystemError) {
     var request = packet_mreq()
     request.mr_ifindex = device.index
-    request.mr_type = UInt16(PACKET_MR_UNICAST)
+    request.mr_type = UInt16(mac == nil ? PACKET_MR_PROMISC : PACKET_MR_UNICAST)
     request.mr_alen = 6
     withUnsafeMutableBytes(of: &request.mr_address) { bytes in
-      for index in 0..<6 { bytes[index] = UInt8(truncatingIfNeeded: mac.value >> UInt64(40 - 8 * index)) }
+      let value = mac?.value ?? 0
+      for index in 0..<6 { bytes[index] = UInt8(truncatingIfNeeded: value >> UInt64(40 - 8 * index)) }
     }
-    try set(structure: request, PACKET_ADD_MEMBERSHIP, level: SOL_PACKET, named: "PACKET_ADD_MEMBERSHIP for \(mac)")
+    try set(structure: request, PACKET_ADD_MEMBERSHIP, level: SOL_PACKET, named: "PACKET_ADD_MEMBERSHIP")
   }
 
   /// Starts to receive every frame that comes in on `device`.

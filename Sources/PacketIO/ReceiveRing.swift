@@ -30,7 +30,7 @@ public struct ReceiveRing: ~Copyable {
   ///
   /// - Parameters:
   ///   - device: where frames come from.
-  ///   - macs: the MAC addresses of the interfaces on it; empty on a raw-IP device.
+  ///   - macs: the MAC addresses of the interfaces on it; empty on a raw-IP device, or to get what is for others too.
   public static func open(
     device: PacketDevice, macs: [MACAddress], geometry: RingGeometry = RingGeometry()
   ) throws(SystemError) -> ReceiveRing {
@@ -47,6 +47,7 @@ public struct ReceiveRing: ~Copyable {
     let ring = ReceiveRing(socket: socket, base: mapped, geometry: geometry)
     // A device filters by its own address; others must be asked for.
     for mac in macs where mac != device.mac { try ring.socket.subscribe(to: mac, on: device) }
+    if macs.isEmpty && device.link == .ethernet { try ring.socket.subscribe(to: nil, on: device) }
     try ring.socket.bind(to: device)
     return ring
   }

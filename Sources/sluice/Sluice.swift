@@ -10,6 +10,7 @@ struct Sluice: ParsableCommand {
       CheckCommand.self,
       ReplayCommand.self,
       LabCommand.self,
+      MirrorCommand.self,
     ]
   )
 }

@@ -1,0 +1,21 @@
+import PacketIO
+
+/// Why the gateway could not start, or stopped; each kind has an exit status of its own.
+public enum GatewayError: Error, CustomStringConvertible {
+  /// The configuration does not fit this host.
+  case configuration(String)
+  /// Privileges are missing.
+  case notPermitted(String)
+  /// Anything else.
+  case failed(String)
+
+  init(_ error: SystemError) {
+    self = error.isPermission ? .notPermitted("\(error)") : .failed("\(error)")
+  }
+
+  public var description: String {
+    switch self {
+    case .configuration(let text), .notPermitted(let text), .failed(let text): text
+    }
+  }
+}

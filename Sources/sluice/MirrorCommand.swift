@@ -1,0 +1,43 @@
+import ArgumentParser
+import Gateway
+
+/// `sluice mirror A B`: the gateway without its engine, for measurements.
+struct MirrorCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "mirror",
+    abstract:
+      "Send what comes in on one device out on the other unchanged, until SIGTERM: the floor of every measurement.",
+    shouldDisplay: false)
+
+  @Argument(help: "A device.")
+  var first: String
+
+  @Argument(help: "The other device.")
+  var second: String
+
+  @Option(help: "Microseconds to watch the rings after the last frame before sleeping.")
+  var spin = 50
+
+  func run() throws {
+    let counts = try runGateway {
+      () throws(GatewayError) in
+      try MirrorRun.run(devices: (first, second), spinMicroseconds: spin) { complain("ready") }
+    }
+    for (name, count) in counts { print(name, count) }
+  }
+}
+
+/// Runs `body`, and gives what goes wrong in a gateway its exit status.
+func runGateway<Result>(_ body: () throws(GatewayError) -> Result) throws -> Result {
+  do {
+    return try body()
+  } catch {
+    let status: ExitStatus =
+      switch error {
+      case .configuration: .usage
+      case .notPermitted: .notPermitted
+      case .failed: .failed
+      }
+    throw Failure(status, error.description)
+  }
+}
