@@ -1,10 +1,14 @@
 import Glibc
 
 /// The programs of a lab: `sluice run` in the gateway's namespace, `sluice lab serve` at both ends.
-package struct LabGateway {
-  package let network: LabNetwork
+package final class LabGateway {
+  private let network: LabNetwork
   /// The `sluice` executable.
-  package let executable: String
+  private let executable: String
+  /// `sluice run` with its arguments, as the gateway's namespace runs it.
+  private let command: [String]
+  private let log: String?
+  /// The gateway that was started last.
   package private(set) var process: Child
 
   /// The control socket of a network's gateway.
@@ -14,15 +18,23 @@ package struct LabGateway {
   /// - Parameters:
   ///   - configuration: path of its configuration file.
   ///   - log: a file that takes its output, for a gateway that outlives this process.
-  ///   - arguments: more arguments for `sluice run`.
-  package init(
-    network: LabNetwork, executable: String, configuration: String, arguments: [String] = [], log: String? = nil
-  ) throws {
+  package init(network: LabNetwork, executable: String, configuration: String, log: String? = nil) throws {
     self.network = network
     self.executable = executable
-    let argv = [executable, "run", "-c", configuration, "--control", Self.controlPath(network)] + arguments
-    let child = try network.start(in: .gateway, argv, log: log)
-    process = child
+    self.log = log
+    command = [executable, "run", "-c", configuration, "--control", Self.controlPath(network)]
+    process = try network.start(in: .gateway, command, log: log)
+    try waitUntilReady()
+  }
+
+  /// Starts `sluice run` anew and waits until it forwards.
+  package func start() throws {
+    process = try network.start(in: .gateway, command, log: log)
+    try waitUntilReady()
+  }
+
+  private func waitUntilReady() throws {
+    let child = process
     let ready = try Interruption.wait(seconds: 20) { child.errors.contains("sluice: ready") || !child.isRunning }
     guard ready, child.isRunning else {
       throw LabError("the gateway did not start: " + child.stop(seconds: 1).complaint)

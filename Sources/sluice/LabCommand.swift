@@ -69,7 +69,7 @@ struct LabCommand: ParsableCommand {
     func run() throws {
       try LabCommand.mapErrors {
         let isFine = try LabDemo.run(executable: LabGateway.ownExecutable, seconds: seconds)
-        if !isFine { throw ExitCode(1) }
+        if !isFine { throw ExitStatus.failed.code }
       }
     }
   }
@@ -91,25 +91,18 @@ struct LabCommand: ParsableCommand {
     }
   }
 
-  /// The contract's exit codes: 1 it failed, 4 not permitted; 130 after Ctrl-C, as shells count.
+  /// What the lab throws, as this program ends. After Ctrl-C the status is 130, as shells count it.
   static func mapErrors(catchingSignals: Bool = true, _ body: () throws -> Void) throws {
     if catchingSignals { Interruption.catchSignals() }
     do {
       try body()
     } catch let error as LabError {
-      complain("\(error)")
-      throw ExitCode(1)
+      throw Failure(.failed, "\(error)")
     } catch let error as NotPermitted {
-      complain("\(error)")
-      throw ExitCode(4)
+      throw Failure(.notPermitted, "\(error)")
     } catch is Interruption {
       complain("interrupted; the lab is cleaned up")
-      throw ExitCode(130)
+      throw ExitCode(128 + SIGINT)
     }
-  }
-
-  private static func complain(_ text: String) {
-    let line = "sluice: \(text)\n"
-    _ = line.withCString { write(STDERR_FILENO, $0, strlen($0)) }
   }
 }
