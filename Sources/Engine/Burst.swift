@@ -54,11 +54,14 @@ public struct FrameSlot {
   public var ingress: UInt16 = 0
 
   // Between the stages of one burst.
-  /// Byte offset of the IP header, 0 where the frame is not for the fast path.
+  /// Byte offset of the IP header; `notFast` where the frame is not for the fast path.
   var network: UInt16 = 0
-  var hash: UInt32 = 0
-  /// Candidate flow from the tag match, `UInt32.max` for none.
+  /// Candidate flow from the tag match; `noFlow` for none.
   var flow: UInt32 = 0
+  var hash: UInt64 = 0
+
+  static let notFast = UInt16.max
+  static let noFlow = UInt32.max
 
   public init(bytes: UnsafeMutableRawPointer, length: Int, headroom: Int, link: Int, time: UInt64) {
     self.bytes = bytes

@@ -8,51 +8,159 @@ public enum PlanError: Error, CustomStringConvertible {
     switch self {
     case .noMAC(let interface): "interface \(interface) is Ethernet and has no MAC address"
     case .tooMany(let what): "too many \(what)"
-    case .noMemory(let bytes): "cannot reserve \(bytes) bytes for the session table"
+    case .noMemory(let bytes): "cannot reserve \(bytes) bytes for the tables"
     }
   }
 }
 
-/// The engine: bytes, ingress and time in; rewritten bytes, verdict and egress out. It never reads a clock, a file or a socket.
+/// The engine: bytes, ingress and time in; rewritten bytes, verdict and egress out. It never reads a clock, a random
+/// source, a file or a socket.
+///
+/// One forwarder belongs to one worker. It owns all its memory from the start and takes none while it runs.
 public struct Forwarder: ~Copyable {
   /// Headroom that every received frame needs: room for the longest link header in place of none, and a virtio header.
   public static let headroom = 64
 
+  let core: UnsafeMutablePointer<Core>
+  // What the burst loop reads, hoisted out of `core`.
+  let links: UnsafeMutablePointer<Link>
+  let tags: UnsafeMutableBufferPointer<TagEntry>
+  let secret: HashSecret
+  let buckets: UnsafeMutableRawPointer
+  let bucketMask: UInt64
+  let sessionBase: UnsafeMutableRawPointer
+  let adjacencyBase: UnsafeMutableRawPointer
+  let counters: UnsafeMutablePointer<UInt64>
+
   /// - Parameters:
   ///   - plan: every Ethernet interface has a MAC, every interface an MTU.
-  ///   - links: for each link (`FrameSlot.link`), the interfaces whose frames come in by it.
+  ///   - links: for each link (`FrameSlot.link`), the interfaces whose frames come in by it; at least one link, none empty.
   ///   - seed: settles every random choice and the hash secret.
   ///   - clock: first time, in nanoseconds.
-  public init(plan: Plan, links: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
+  public init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
+    let core = UnsafeMutablePointer<Core>.allocate(capacity: 1)
+    do {
+      core.initialize(to: try Core(plan: plan, links: linked, seed: seed, clock: clock))
+    } catch {
+      core.deallocate()
+      throw error
+    }
+    self.core = core
+    links = core.pointee.links.baseAddress!
+    tags = core.pointee.tags
+    secret = core.pointee.flows.sessions.secret
+    buckets = core.pointee.flows.sessions.index.pages.start
+    bucketMask = core.pointee.flows.sessions.index.mask
+    sessionBase = core.pointee.flows.sessions.base
+    adjacencyBase = core.pointee.adjacencies.base
+    counters = core.pointee.counters.words
+  }
+
+  deinit {
+    core.pointee.release()
+    core.deinitialize(count: 1)
+    core.deallocate()
   }
 
   /// Judges `count` frames in order. The outbox of the call before is gone with it.
   public mutating func process(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int) {
+    core.pointee.begin()
+    var done = 0
+    while done < count {
+      let next = min(Self.burst, count &- done)
+      parseStage(slots + done, next)
+      matchStage(slots + done, next)
+      rewriteStage(slots + done, next, position: done)
+      done &+= next
+    }
   }
 
   /// Fires every timer due at or before `time`. The outbox of the call before is gone with it.
   public mutating func advance(to time: UInt64) {
+    core.pointee.begin()
+    core.pointee.advance(to: time)
   }
 
+  /// The engine's clock, in nanoseconds.
+  public var clock: UInt64 { core.pointee.clock.now }
+
   /// When the next timer is due that would do something visible; `UInt64.max` for none.
-  public var nextDeadline: UInt64 { .max }
+  public var nextDeadline: UInt64 { core.pointee.timers.nextDue }
 
   /// When the last live session expires, if no frame comes any more; the clock if there is none.
-  public var idleDeadline: UInt64 { 0 }
+  public var idleDeadline: UInt64 {
+    let core = core.pointee
+    guard let tick = core.flows.sessions.latestDeadline(at: core.clock.tick) else { return core.clock.now }
+    return max(core.clock.now, core.clock.time(of: tick))
+  }
 
   /// Frames made or released by the last call of `process` or `advance`, in order.
-  public var outbox: UnsafeBufferPointer<OutboxFrame> { UnsafeBufferPointer(start: nil, count: 0) }
+  public var outbox: UnsafeBufferPointer<OutboxFrame> { core.pointee.outbox.all }
 
   /// The sender could not send a forwarded frame: it is counted as dropped instead.
   public mutating func takeBack(ingress: Int, reason: DropReason) {
+    core.pointee.counters.words[ingress * Counters.row + Counters.forwarded] &-= 1
+    core.pointee.counters.drop(UInt16(truncatingIfNeeded: ingress), reason)
   }
 
-  public func counts(interface: Int) -> InterfaceCounts { InterfaceCounts() }
-  public func drops(interface: Int, reason: DropReason) -> UInt64 { 0 }
-  public func count(of event: Event) -> UInt64 { 0 }
-  public var sessionCounts: SessionCounts { SessionCounts() }
+  // MARK: Reports
+
+  public func counts(interface: Int) -> InterfaceCounts { core.pointee.counters.counts(interface) }
+
+  public func drops(interface: Int, reason: DropReason) -> UInt64 { core.pointee.counters.drops(interface, reason) }
+
+  public func count(of event: Event) -> UInt64 {
+    switch event {
+    case .sessionCreated: sessionCounts.created
+    case .sessionExpired: sessionCounts.expired
+    case .mappingCreated: core.pointee.flows.createdMappings
+    case .mappingExpired: core.pointee.flows.expiredMappings
+    default: core.pointee.counters.count(event)
+    }
+  }
+
+  /// By the clock, swept or not; walks the table.
+  public var sessionCounts: SessionCounts {
+    var counts = SessionCounts()
+    counts.created = core.pointee.flows.sessions.created
+    counts.live = UInt64(core.pointee.flows.sessions.live(at: core.pointee.clock.tick))
+    counts.expired = counts.created - counts.live
+    return counts
+  }
+
   /// At most `limit` live sessions, in table order.
-  public func sessions(limit: Int) -> [SessionReport] { [] }
-  /// Bytes reserved for the session table and its indexes.
-  public var tableBytes: Int { 0 }
+  public func sessions(limit: Int) -> [SessionReport] {
+    var reports: [SessionReport] = []
+    let table = core.pointee.flows.sessions
+    var session: UInt32 = 1
+    while session < table.highWater, reports.count < limit {
+      if table.isLive(session, at: core.pointee.clock.tick) { reports.append(report(session, table)) }
+      session += 1
+    }
+    return reports
+  }
+
+  private func report(_ session: UInt32, _ table: SessionTable) -> SessionReport {
+    let clock = core.pointee.clock
+    let common = table.common(session)
+    let seen = clock.time(of: table.lastSeen(session))
+    let due = clock.time(of: table.deadline(session))
+    return SessionReport(
+      identity: UInt64(common.identity), ipProtocol: table.flow(session << 1).key.ipProtocol,
+      state: SessionState.name(common.state), origin: common.origin.report, original: direction(session << 1, table),
+      reply: direction(session << 1 | 1, table), idle: clock.now - min(seen, clock.now),
+      remaining: due - min(due, clock.now))
+  }
+
+  private func direction(_ flow: UInt32, _ table: SessionTable) -> SessionReport.Direction {
+    let line = table.flow(flow)
+    let key = line.key
+    return SessionReport.Direction(
+      source: Endpoint(IPv4Address(wire: key.source), key.sourcePort.bigEndian),
+      destination: Endpoint(IPv4Address(wire: key.destination), key.destinationPort.bigEndian), interface: Int(key.scope),
+      packets: line.packets, bytes: line.byteCount)
+  }
+
+  /// Bytes reserved for the session table and its index.
+  public var tableBytes: Int { core.pointee.flows.sessions.bytes }
 }

@@ -1,0 +1,275 @@
+/// Everything the engine knows, in one place that the forwarder points to: tables, clock, outbox and counters.
+///
+/// The burst loop (`FastPath.swift`) reads its hot parts through pointers hoisted into the forwarder; whatever it cannot
+/// settle goes through the methods of `Core`, which stand in the room of what they are about.
+struct Core {
+  let plan: Plan
+  var clock: Clock
+  var flows: Flows
+  var adjacencies: AdjacencyTable
+  var holds: HoldPool
+  var timers: TimerQueue
+  var outbox: Outbox
+  var limiter: ErrorLimiter
+  var unsolicited: UnsolicitedList
+  var counters: Counters
+  let interfaces: [Interface]
+  let links: UnsafeMutableBufferPointer<Link>
+  let tags: UnsafeMutableBufferPointer<TagEntry>
+  let routes: RouteTable
+  let forwards: ForwardTable
+  /// Outside addresses that are ours, forwards' externals included; raw -> interface.
+  let outsideAddresses: [UInt32: Int]
+  /// Inside interfaces' own addresses; raw -> interface.
+  let insideAddresses: [UInt32: Int]
+  /// In `alongside` mode frames that are not ours are the host's.
+  let isAlongside: Bool
+  let timeouts: TickTimeouts
+  /// Pool of outside ports where no masquerade says otherwise.
+  let defaultPool: UnsafeMutableBufferPointer<PortRange>
+  /// Pools of the masquerades, by index.
+  let masqueradePools: [UnsafeMutableBufferPointer<PortRange>]
+
+  init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
+    guard plan.interfaces.count < Int(Link.none) else { throw .tooMany("interfaces") }
+    guard plan.forwards.count < 32_768 else { throw .tooMany("forwards") }
+    guard plan.sessions < 1 << 29 else { throw .tooMany("sessions") }
+    self.plan = plan
+    self.clock = Clock(now: clock)
+    let forwards = ForwardTable(plan)
+    var interfaces: [Interface] = []
+    for (index, interface) in plan.interfaces.enumerated() {
+      let externals = plan.forwards.filter { $0.isEnabled && $0.interface == index && !$0.isOnInterface }
+        .flatMap(\.externals).map(\.wire)
+      interfaces.append(try Interface(interface, externals: Set(externals)))
+    }
+    var outside: [UInt32: Int] = [:]
+    var inside: [UInt32: Int] = [:]
+    for (index, interface) in interfaces.enumerated() {
+      for address in interface.plan.addresses.map(\.address.wire) + interface.externals {
+        if interface.isOutside { outside[address] = index } else { inside[address] = index }
+      }
+    }
+    let secret = HashSecret(seed: seed)
+    flows = try Flows(capacity: plan.sessions, outsideAddresses: Array(outside.keys), seed: seed)
+    for (address, ipProtocol, ports) in forwards.reserved {
+      guard let pool = flows.pools.pool(of: address) else { continue }
+      for port in ports.first...ports.last { flows.pools.take(pool, ipProtocol, port) }
+    }
+    adjacencies = try AdjacencyTable(secret: secret)
+    holds = try HoldPool()
+    timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity)
+    outbox = try Outbox()
+    limiter = ErrorLimiter(secret: secret)
+    unsolicited = UnsolicitedList()
+    counters = Counters(interfaces: interfaces.count)
+    links = Self.makeLinks(linked, interfaces)
+    tags = Self.makeTags(linked, interfaces)
+    routes = RouteTable(plan)
+    self.forwards = forwards
+    self.interfaces = interfaces
+    outsideAddresses = outside
+    insideAddresses = inside
+    isAlongside = plan.mode == .alongside
+    timeouts = TickTimeouts(plan.timeouts)
+    defaultPool = Self.copy([PortRange(1024, 65535)])
+    masqueradePools = plan.masquerades.map { Self.copy($0.pool) }
+    for neighbor in plan.neighbors { try addPermanent(neighbor) }
+  }
+
+  func release() {
+    flows.release()
+    adjacencies.release()
+    holds.release()
+    timers.release()
+    outbox.release()
+    limiter.release()
+    unsolicited.release()
+    counters.release()
+    links.deallocate()
+    tags.deallocate()
+    defaultPool.deallocate()
+    for pool in masqueradePools { pool.deallocate() }
+    for interface in interfaces { interface.header.release() }
+  }
+
+  private static func copy(_ ranges: [PortRange]) -> UnsafeMutableBufferPointer<PortRange> {
+    let copy = UnsafeMutableBufferPointer<PortRange>.allocate(capacity: ranges.count)
+    _ = copy.initialize(from: ranges)
+    return copy
+  }
+
+  private static func makeLinks(_ linked: [[Int]], _ interfaces: [Interface]) -> UnsafeMutableBufferPointer<Link> {
+    let links = UnsafeMutableBufferPointer<Link>.allocate(capacity: linked.count)
+    for (index, members) in linked.enumerated() {
+      var link = Link()
+      link.first = UInt16(members.first ?? 0)
+      for member in members {
+        if interfaces[member].plan.link == .rawIP {
+          link.rawIP = UInt16(member)
+        } else {
+          // Members with MACs of their own are told apart by the slow path: no frame is for the zero address.
+          link.mac = member == members[0] || link.mac == interfaces[member].mac ? interfaces[member].mac : 0
+          if interfaces[member].plan.tags.isEmpty { link.untagged = UInt16(member) }
+        }
+      }
+      links.initializeElement(at: index, to: link)
+    }
+    return links
+  }
+
+  private static func makeTags(_ linked: [[Int]], _ interfaces: [Interface]) -> UnsafeMutableBufferPointer<TagEntry> {
+    var entries: [TagEntry] = []
+    for (index, members) in linked.enumerated() {
+      for member in members where interfaces[member].plan.link == .ethernet {
+        entries.append(
+          TagEntry(link: UInt16(index), interface: UInt16(member), interfaces[member].plan.tags, interfaces[member].mac))
+      }
+    }
+    let table = UnsafeMutableBufferPointer<TagEntry>.allocate(capacity: entries.count)
+    _ = table.initialize(from: entries)
+    return table
+  }
+
+  private mutating func addPermanent(_ neighbor: NeighborPlan) throws(PlanError) {
+    let interface = interfaces[neighbor.interface]
+    guard interface.plan.link == .ethernet else { return }
+    let egress = UInt16(neighbor.interface)
+    guard
+      let adjacency = adjacencies.insert(
+        egress: egress, address: neighbor.address.wire, mtu: interface.mtu, header: interface.header)
+    else { throw .tooMany("neighbours") }
+    adjacencies.setLinkAddress(adjacency, neighbor.mac.raw)
+    adjacencies[adjacency].state = AdjacencyState.permanent
+  }
+
+  // MARK: Time
+
+  /// Begins a call: what the one before left in the outbox is gone.
+  mutating func begin() {
+    outbox.clear()
+    holds.freeLeft()
+  }
+
+  /// Moves the clock on: timers due by then fire first, each at its own time.
+  @inline(never)
+  mutating func advance(to time: UInt64) {
+    while let timer = timers.take(dueBy: time) {
+      move(to: timer.due)
+      switch timer.kind {
+      case .neighbor: neighborTimer(UInt16(truncatingIfNeeded: timer.index))
+      case .unsolicited: unsolicitedTimer(timer.index)
+      }
+    }
+    move(to: time)
+  }
+
+  private mutating func move(to time: UInt64) {
+    guard time > clock.now else { return }
+    let ticks = clock.set(time)
+    guard ticks > 0 else { return }
+    if ticks >= Clock.farTicks {
+      flows.expireAll()
+    } else {
+      flows.sweep(ticks: UInt32(truncatingIfNeeded: ticks), at: clock.tick)
+    }
+  }
+
+  // MARK: Verdicts
+
+  mutating func drop(_ slot: UnsafeMutablePointer<FrameSlot>, _ reason: DropReason) {
+    slot.pointee.verdict = .drop
+    slot.pointee.reason = reason
+    counters.drop(slot.pointee.ingress, reason)
+  }
+
+  mutating func consume(_ slot: UnsafeMutablePointer<FrameSlot>) {
+    slot.pointee.verdict = .consume
+    counters.add(slot.pointee.ingress, Counters.consumed)
+  }
+
+  mutating func pass(_ slot: UnsafeMutablePointer<FrameSlot>) {
+    slot.pointee.verdict = .pass
+    counters.add(slot.pointee.ingress, Counters.passed)
+  }
+}
+
+/// Timeouts in ticks.
+struct TickTimeouts {
+  let udp: UInt32
+  let udpDNS: UInt32
+  let icmp: UInt32
+  let tcp: TCPTimeouts
+
+  init(_ plan: TimeoutPlan) {
+    udp = Self.ticks(plan.udp)
+    udpDNS = Self.ticks(plan.udpDNS)
+    icmp = Self.ticks(plan.icmp)
+    tcp = TCPTimeouts(established: Self.ticks(plan.tcpEstablished), transitory: Self.ticks(plan.tcpTransitory))
+  }
+
+  /// At most 365 days, which keeps ticks comparable.
+  private static func ticks(_ seconds: Int) -> UInt32 {
+    UInt32(truncatingIfNeeded: min(max(seconds, 0), 31_536_000)) &* Clock.ticksPerSecond
+  }
+}
+
+/// Counters of all interfaces: rows of 128 words, kept by the one worker that owns the forwarder.
+struct Counters {
+  static let received = 0
+  static let forwarded = 1
+  static let dropped = 2
+  static let consumed = 3
+  static let passed = 4
+  static let held = 5
+  static let generated = 6
+  private static let firstReason = 64
+  static let row = 128
+
+  let words: UnsafeMutablePointer<UInt64>
+  let interfaces: Int
+  private let events: UnsafeMutablePointer<UInt64>
+
+  init(interfaces: Int) {
+    self.interfaces = interfaces
+    words = .allocate(capacity: max(1, interfaces) * Self.row)
+    words.initialize(repeating: 0, count: max(1, interfaces) * Self.row)
+    events = .allocate(capacity: Event.allCases.count)
+    events.initialize(repeating: 0, count: Event.allCases.count)
+  }
+
+  func release() {
+    words.deallocate()
+    events.deallocate()
+  }
+
+  @inline(__always)
+  func add(_ interface: UInt16, _ counter: Int, _ amount: UInt64 = 1) {
+    words[Int(interface) &* Self.row &+ counter] &+= amount
+  }
+
+  func drop(_ interface: UInt16, _ reason: DropReason) {
+    add(interface, Self.dropped)
+    add(interface, Self.firstReason &+ Int(reason.rawValue))
+  }
+
+  func drops(_ interface: Int, _ reason: DropReason) -> UInt64 {
+    words[interface * Self.row + Self.firstReason + Int(reason.rawValue)]
+  }
+
+  func add(_ event: Event) { events[Int(event.rawValue)] &+= 1 }
+  func count(_ event: Event) -> UInt64 { events[Int(event.rawValue)] }
+
+  func counts(_ interface: Int) -> InterfaceCounts {
+    let row = words + interface * Self.row
+    var counts = InterfaceCounts()
+    counts.received = row[Self.received]
+    counts.forwarded = row[Self.forwarded]
+    counts.dropped = row[Self.dropped]
+    counts.consumed = row[Self.consumed]
+    counts.passed = row[Self.passed]
+    counts.held = row[Self.held]
+    counts.generated = row[Self.generated]
+    return counts
+  }
+}

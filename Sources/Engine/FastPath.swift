@@ -1,0 +1,188 @@
+import CIntrinsics
+
+// The burst loop: three stages over up to 32 frames, with prefetch between them.
+//
+//   parse    the frame is plain (Ethernet to us, IPv4 without options or fragments, checksum right, TCP, UDP or echo): hash
+//            its key, ask for the bucket
+//   match    look for the tag in the bucket, ask for the flow's lines
+//   rewrite  in the order of arrival: verify the key, rewrite, put the link header on; or hand over to the slow path
+//
+// Only the last stage changes anything, frame by frame, so the size of a burst has no influence on the outcome: a session made
+// by one frame is found by the next through the slow path.
+
+extension Forwarder {
+  static let burst = 32
+
+  /// Frames that the fast path may take get `network` and `hash`; all others `network == notFast`.
+  @inline(never)
+  func parseStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
+    let links = links, secret = secret, buckets = buckets, mask = bucketMask
+    var i = 0
+    while i < count {
+      let slot = slots + i
+      i &+= 1
+      let frame = slot.pointee.bytes
+      let length = Int(slot.pointee.length)
+      let link = links + Int(slot.pointee.link)
+      slot.pointee.flow = FrameSlot.noFlow
+      slot.pointee.network = FrameSlot.notFast
+      var network = 14
+      var ingress = link.pointee.untagged
+      if length < 34 {
+        slot.pointee.ingress = link.pointee.first
+        continue
+      }
+      if ingress == Link.none || slot.pointee.tag != 0 || frame.raw16(12) != EtherType.ipv4.bigEndian {
+        let located = Locator.locate(slot, link, tags)
+        slot.pointee.ingress = located.interface == Link.none ? link.pointee.first : located.interface
+        guard located.etherType == EtherType.ipv4, located.interface != Link.none else { continue }
+        network = Int(located.network)
+        ingress = located.interface
+        if length < network &+ 20 { continue }
+      } else {
+        slot.pointee.ingress = ingress
+      }
+      if network != 0, frame.rawMAC(0) != link.pointee.mac { continue }
+      let ip = frame + network
+      let total = Int(ip.big16(2))
+      let ipProtocol = ip.byte(IPv4Header.protocolOffset)
+      guard ip.byte(0) == 0x45, total >= 28, total <= length &- network,
+        ip.raw16(IPv4Header.flagsOffset) & UInt16(0x3FFF).bigEndian == 0, Checksum.isValidHeader20(ip)
+      else { continue }
+      let ports = Self.ports(ip + 20, ipProtocol, total &- 20)
+      if ports == Self.noPorts { continue }
+      let key = FlowKey(
+        addresses: ip.raw64(IPv4Header.sourceOffset), ports: UInt32(truncatingIfNeeded: ports), scope: ingress,
+        ipProtocol: ipProtocol)
+      let hash = secret.hash(key)
+      slot.pointee.network = UInt16(truncatingIfNeeded: network)
+      slot.pointee.hash = hash
+      sluice_prefetch(buckets + Int(truncatingIfNeeded: (hash & mask) &<< 6))
+    }
+  }
+
+  static let noPorts = UInt64.max
+
+  /// The ports of a key, or `noPorts` where the transport header does not fit or is not for the fast path.
+  @inline(__always)
+  static func ports(_ transport: UnsafeMutableRawPointer, _ ipProtocol: UInt8, _ length: Int) -> UInt64 {
+    if ipProtocol == IPProtocol.udp {
+      let stated = Int(transport.big16(UDPHeader.lengthOffset))
+      return stated >= UDPHeader.length && stated <= length ? UInt64(transport.raw32(0)) : noPorts
+    }
+    if ipProtocol == IPProtocol.tcp {
+      let header = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
+      return length >= TCPHeader.minimumLength && header >= TCPHeader.minimumLength && header <= length
+        ? UInt64(transport.raw32(0)) : noPorts
+    }
+    guard ipProtocol == IPProtocol.icmp, transport.byte(1) == 0 else { return noPorts }
+    let identifier = UInt64(transport.raw16(ICMPHeader.identifierOffset))
+    if transport.byte(0) == ICMPHeader.echoRequest { return identifier }
+    return transport.byte(0) == ICMPHeader.echoReply ? identifier &<< 16 : noPorts
+  }
+
+  /// Finds the candidate flow of each frame by tag alone.
+  @inline(never)
+  func matchStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
+    let buckets = buckets, mask = bucketMask, sessions = sessionBase
+    var i = 0
+    while i < count {
+      let slot = slots + i
+      i &+= 1
+      if slot.pointee.network == FrameSlot.notFast { continue }
+      let hash = slot.pointee.hash
+      let tag = FlowIndex.tag(hash)
+      var bucket = buckets + Int(truncatingIfNeeded: (hash & mask) &<< 6)
+      var lanes = sluice_match8(bucket, tag)
+      if lanes == 0, FlowIndex.overflow(bucket) != 0 {
+        bucket = buckets + Int(truncatingIfNeeded: ((hash &>> 24) & mask) &<< 6)
+        lanes = sluice_match8(bucket, tag)
+      }
+      if lanes == 0 { continue }
+      let flow = FlowIndex.value(bucket, lanes.trailingZeroBitCount)
+      slot.pointee.flow = flow
+      let line = SessionTable.line(sessions, flow)
+      sluice_prefetch(line)
+      sluice_prefetch(SessionTable.line(sessions, flow & ~1) + 2 &* FlowLine.bytes)
+    }
+  }
+
+  /// Judges each frame in order. `position` is the place of the first in the caller's burst.
+  @inline(never)
+  func rewriteStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int, position: Int) {
+    let core = core, counters = counters
+    var now = core.pointee.clock.now
+    var tick = core.pointee.clock.tick
+    var tickUp = core.pointee.clock.tickUp
+    var i = 0
+    while i < count {
+      let slot = slots + i
+      if slot.pointee.time > now {
+        core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ i)
+        core.pointee.advance(to: slot.pointee.time)
+        now = core.pointee.clock.now
+        tick = core.pointee.clock.tick
+        tickUp = core.pointee.clock.tickUp
+      }
+      slot.pointee.time = now
+      counters[Int(slot.pointee.ingress) &* Counters.row &+ Counters.received] &+= 1
+      if slot.pointee.flow == FrameSlot.noFlow || !forward(slot, tick, tickUp) {
+        core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ i)
+        core.pointee.judge(slot)
+      }
+      i &+= 1
+    }
+  }
+
+  /// The established case, start to end. False where anything is out of the ordinary: nothing has been changed then.
+  @inline(__always)
+  private func forward(_ slot: UnsafeMutablePointer<FrameSlot>, _ tick: UInt32, _ tickUp: UInt32) -> Bool {
+    let network = Int(slot.pointee.network)
+    let ip = slot.pointee.bytes + network
+    let flow = FlowLine(SessionTable.line(sessionBase, slot.pointee.flow))
+    let ipProtocol = ip.byte(IPv4Header.protocolOffset)
+    let transport = ip + 20
+    let total = Int(ip.big16(2))
+    let key = FlowKey(
+      addresses: ip.raw64(IPv4Header.sourceOffset),
+      ports: UInt32(truncatingIfNeeded: Self.ports(transport, ipProtocol, total &- 20)), scope: slot.pointee.ingress,
+      ipProtocol: ipProtocol)
+    guard flow.hasKey(key) else { return false }
+    let adjacency = Adjacency(adjacencyBase + Int(flow.adjacency) &* Adjacency.bytes)
+    let headerLength = Int(adjacency.headerLength)
+    guard ip.byte(IPv4Header.ttlOffset) > 1, adjacency.isReady(at: tick),
+      headerLength <= network &+ Int(slot.pointee.headroom)
+    else { return false }
+    let offload = slot.pointee.offload
+    let wireLength = offload.segmentation == 0 ? total : Offload.wireLength(offload, transport, ipProtocol)
+    guard wireLength <= Int(adjacency.mtu) else { return false }
+    let kind = flow.kind
+    if kind == FlowKind.tcp {
+      let common = CommonLine(SessionTable.line(sessionBase, slot.pointee.flow & ~1) + 2 &* FlowLine.bytes)
+      let dataOffset = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
+      let segment = TCPTracker.Segment(transport, payload: total &- 20 &- dataOffset)
+      guard segment.isPlain, common.state == SessionState.established,
+        Int32(bitPattern: flow.lastSeen &+ common.timeout &- tick) > 0
+      else { return false }
+      TCPTracker(common).advance(Int(slot.pointee.flow & 1), segment)
+    } else {
+      guard Int32(bitPattern: flow.lastSeen &+ flow.timeout &- tick) > 0 else { return false }
+    }
+    let isPartial = offload.flags & OffloadHeader.needsChecksum != 0 && Int(offload.checksumStart) == network &+ 20
+    let priority = Locator.priority(slot, network)
+    Rewrite.apply(flow, kind: kind, ip: ip, transport: transport, isPartial: isPartial)
+    flow.lastSeen = tickUp
+    flow.count(bytes: total)
+    let start = adjacency.writeHeader(before: ip, priority: priority)
+    if offload.flags | offload.segmentation != 0 {
+      slot.pointee.offload = Offload.shifted(offload, by: headerLength &- network)
+    }
+    slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ network &- headerLength)
+    slot.pointee.bytes = start
+    slot.pointee.length = UInt32(truncatingIfNeeded: headerLength &+ total)
+    slot.pointee.egress = adjacency.egress
+    slot.pointee.verdict = .forward
+    counters[Int(slot.pointee.ingress) &* Counters.row &+ Counters.forwarded] &+= 1
+    return true
+  }
+}

@@ -1,0 +1,172 @@
+// What a packet without a session may begin: a forward, a mapping's inbound session, a masquerade, a hairpin.
+extension Core {
+  mutating func begin(_ packet: Packet) {
+    let destination = packet.header.destination
+    if interfaces[packet.ingress].isOutside {
+      if outsideAddresses[destination] != nil {
+        inbound(packet)
+      } else {
+        refuseTransit(packet)
+      }
+    } else if outsideAddresses[destination] != nil {
+      hairpin(packet)
+    } else if insideAddresses[destination] != nil {
+      toOurselves(packet, .toUs)
+    } else {
+      outbound(packet)
+    }
+  }
+
+  // MARK: From outside
+
+  /// To an outside address: forward, then mapping with its filtering.
+  private mutating func inbound(_ packet: Packet) {
+    let key = packet.key
+    if packet.kind != FlowKind.echoReply,
+      let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian)
+    {
+      return beginForward(packet, entry)
+    }
+    guard let mapping = flows.mapping(outside: key.destination, key.destinationPort, key.ipProtocol, at: clock.tick)
+    else {
+      if packet.kind == FlowKind.echoReply { return refuse(packet.slot, .icmpUnmatched) }
+      return toOurselves(packet, .noForward)
+    }
+    // An identifier is no port: only the answering side may use an echo mapping from outside, and it has a session.
+    guard packet.kind != FlowKind.echoReply, packet.kind != FlowKind.echoRequest else {
+      return packet.kind == FlowKind.echoReply ? drop(packet.slot, .icmpUnmatched) : toOurselves(packet, .noForward)
+    }
+    guard permits(mapping, key.source) else { return unsolicited(packet, .filtered) }
+    beginInbound(packet, mapping)
+  }
+
+  private mutating func permits(_ mapping: UInt32, _ remote: UInt32) -> Bool {
+    switch flows.mappings[mapping].filtering {
+    case .endpointIndependent: true
+    case .addressDependent: flows.hasSession(mapping, with: remote, at: clock.tick)
+    // A peer that the inside endpoint has sent to has a session with this very key.
+    case .addressAndPortDependent: false
+    }
+  }
+
+  private mutating func refuseTransit(_ packet: Packet) {
+    if insideAddresses[packet.header.destination] != nil { return refuse(packet.slot, .insideFromOutside) }
+    guard let hop = routes.find(packet.destination) else {
+      if isAlongside { return pass(packet.slot) }
+      guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+      return drop(packet.slot, .noRoute)
+    }
+    refuse(packet.slot, interfaces[hop.interface].isOutside ? .outsideToOutside : .insideFromOutside)
+  }
+
+  private mutating func beginForward(_ packet: Packet, _ entry: PortTable.Entry) {
+    let rule = plan.forwards[entry.rule]
+    guard Self.isAllowed(packet.source, by: rule) else { return drop(packet.slot, .notAllowed) }
+    guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+    guard let hop = routes.find(rule.target) else { return noRoute(packet) }
+    guard !interfaces[hop.interface].isOutside || rule.source == .gateway else {
+      return drop(packet.slot, .outsideToOutside)
+    }
+    var new = packet.key
+    Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
+    make(
+      packet, Draft(key: packet.key, new: new, hop: hop, origin: .forward(entry.rule)),
+      source: rule.source == .gateway ? .gateway : .keep)
+  }
+
+  private static func isAllowed(_ source: IPv4Address, by rule: ForwardPlan) -> Bool {
+    !rule.deny.contains { $0.contains(source) } && rule.allow.contains { $0.contains(source) }
+  }
+
+  private static func retarget(_ key: inout FlowKey, _ target: UInt32, _ port: UInt16, _ kind: UInt8) {
+    key = FlowKey(
+      source: key.source, sourcePort: key.sourcePort, destination: target,
+      destinationPort: kind == FlowKind.echoRequest ? 0 : port.bigEndian, scope: key.scope, ipProtocol: key.ipProtocol)
+  }
+
+  /// A new peer of a mapping that may be used from outside.
+  private mutating func beginInbound(_ packet: Packet, _ mapping: UInt32) {
+    let line = flows.mappings[mapping]
+    guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+    guard let hop = routes.find(IPv4Address(wire: line.insideAddress)) else { return noRoute(packet) }
+    var new = packet.key
+    Self.retarget(&new, line.insideAddress, line.insidePort.bigEndian, packet.kind)
+    var draft = Draft(key: packet.key, new: new, hop: hop, origin: masqueradeOrigin(of: line))
+    draft.mapping = mapping
+    draft.remote = packet.key.source
+    make(packet, draft, source: .keep)
+  }
+
+  private func masqueradeOrigin(of mapping: MappingLine) -> Origin {
+    let index = plan.masquerades.firstIndex {
+      $0.from == Int(mapping.interface)
+        && interfaces[$0.to].plan.addresses.contains { $0.address.wire == mapping.outsideAddress }
+    }
+    return index.map(Origin.masquerade) ?? .hairpin
+  }
+
+  // MARK: From inside
+
+  private mutating func outbound(_ packet: Packet) {
+    guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+    guard let hop = routes.find(packet.destination) else { return noRoute(packet) }
+    guard interfaces[hop.interface].isOutside else { return route(packet) }
+    guard
+      let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
+      let address = interfaces[hop.interface].firstAddress
+    else { return refuse(packet.slot, .noMasquerade) }
+    guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
+    let draft = Draft(key: packet.key, new: packet.key, hop: hop, origin: .masquerade(index))
+    make(packet, draft, source: .masquerade(index: index, address: address))
+  }
+
+  /// To an outside address from inside: the same forward or mapping as from outside, and the target sees an outside
+  /// endpoint (RFC 4787 REQ-9a).
+  private mutating func hairpin(_ packet: Packet) {
+    let key = packet.key
+    var new = key
+    var origin = Origin.hairpin
+    var pinned: UInt32 = 0
+    var source = SourceChoice.hairpin(address: key.destination)
+    guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
+    if let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian) {
+      let rule = plan.forwards[entry.rule]
+      guard rule.hairpin else { return drop(packet.slot, .hairpinOff) }
+      guard Self.isAllowed(packet.source, by: rule) else { return drop(packet.slot, .notAllowed) }
+      Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
+      origin = .forward(entry.rule)
+      if rule.source == .gateway { source = .gateway }
+    } else if packet.kind != FlowKind.echoRequest,
+      let mapping = flows.mapping(outside: key.destination, key.destinationPort, key.ipProtocol, at: clock.tick)
+    {
+      // Filtering guards against outsiders: inside hosts may always reach one another this way.
+      let line = flows.mappings[mapping]
+      Self.retarget(&new, line.insideAddress, line.insidePort.bigEndian, packet.kind)
+      pinned = mapping
+    } else {
+      return toOurselves(packet, .toUs)
+    }
+    guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+    guard let hop = routes.find(IPv4Address(wire: new.destination)) else { return noRoute(packet) }
+    guard !interfaces[hop.interface].isOutside || source.isGateway else {
+      return drop(packet.slot, .outsideToOutside)
+    }
+    var draft = Draft(key: key, new: new, hop: hop, origin: origin)
+    draft.pinned = pinned
+    draft.remote = key.destination
+    make(packet, draft, source: source)
+  }
+
+  // MARK: To us
+
+  /// For one of our own addresses: echo as configured, or nothing.
+  private mutating func toOurselves(_ packet: Packet, _ reason: DropReason) {
+    if isAlongside { return pass(packet.slot) }
+    guard packet.kind == FlowKind.echoRequest, interfaces[packet.ingress].plan.ping,
+      interfaces.contains(where: { $0.plan.addresses.contains { $0.address.wire == packet.header.destination } })
+    else {
+      return reason == .noForward ? unsolicited(packet, reason) : drop(packet.slot, reason)
+    }
+    answerEcho(packet)
+  }
+}

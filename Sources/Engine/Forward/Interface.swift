@@ -1,0 +1,36 @@
+/// An interface as the slow path sees it.
+struct Interface {
+  let plan: InterfacePlan
+  let isOutside: Bool
+  let mtu: UInt32
+  let header: LinkHeader
+  /// Raw, see `UnsafeMutableRawPointer.rawMAC`.
+  let mac: UInt64
+  /// Outside addresses of forwards inside this interface's prefixes, besides its own: answered for by ARP. Raw.
+  let externals: Set<UInt32>
+
+  init(_ plan: InterfacePlan, externals: Set<UInt32>) throws(PlanError) {
+    self.plan = plan
+    self.externals = externals
+    isOutside = plan.role == .outside
+    mtu = UInt32(clamping: plan.mtu ?? 1500)
+    if plan.link == .ethernet, plan.mac == nil { throw .noMAC(interface: plan.name) }
+    mac = plan.mac?.raw ?? 0
+    header = LinkHeader(mac: mac, tags: plan.tags, link: plan.link)
+  }
+
+  /// Source of the frames that we make on this interface, raw.
+  var firstAddress: UInt32? { plan.addresses.first?.address.wire }
+
+  func owns(_ address: UInt32) -> Bool {
+    externals.contains(address) || plan.addresses.contains { $0.address.wire == address }
+  }
+
+  /// The prefix that an address is on the link by.
+  func prefix(of address: IPv4Address) -> IPv4Prefix? { plan.addresses.first { $0.contains(address) } }
+
+  /// Network or directed broadcast address of one of the prefixes.
+  func isBroadcast(_ address: IPv4Address) -> Bool {
+    plan.addresses.contains { $0.length <= 30 && ($0.network == address || $0.last == address) }
+  }
+}

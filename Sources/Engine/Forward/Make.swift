@@ -1,0 +1,224 @@
+/// A session before it is made.
+struct Draft {
+  /// The packet's key.
+  var key: FlowKey
+  /// What the packet becomes; `make` settles its source.
+  var new: FlowKey
+  /// Towards the new destination.
+  var hop: RouteTable.Hop
+  var origin: Origin
+  /// The mapping that the session belongs to, 0 for none.
+  var mapping: UInt32 = 0
+  /// The mapping that it comes in by, for a hairpin.
+  var pinned: UInt32 = 0
+  /// The outside peer as the mapping sees it, raw.
+  var remote: UInt32 = 0
+
+  init(key: FlowKey, new: FlowKey, hop: RouteTable.Hop, origin: Origin) {
+    self.key = key
+    self.new = new
+    self.hop = hop
+    self.origin = origin
+  }
+
+  /// The key of the reply: what the far side answers to, arriving where the packet leaves.
+  var replyKey: FlowKey {
+    FlowKey(
+      source: new.destination, sourcePort: new.destinationPort, destination: new.source, destinationPort: new.sourcePort,
+      scope: UInt16(truncatingIfNeeded: hop.interface), ipProtocol: new.ipProtocol)
+  }
+
+  /// What a reply becomes.
+  var replyNew: FlowKey {
+    FlowKey(
+      source: key.destination, sourcePort: key.destinationPort, destination: key.source, destinationPort: key.sourcePort,
+      scope: key.scope, ipProtocol: key.ipProtocol)
+  }
+
+  mutating func setSource(_ address: UInt32, _ port: UInt16) {
+    new = FlowKey(
+      source: address, sourcePort: port, destination: new.destination, destinationPort: new.destinationPort,
+      scope: new.scope, ipProtocol: new.ipProtocol)
+  }
+}
+
+/// What the target sees as the source.
+enum SourceChoice {
+  /// The client itself; its port changes only if the reply tuple is taken.
+  case keep
+  /// The egress interface's first address.
+  case gateway
+  /// An outside address (raw) with the client's mapping port there.
+  case masquerade(index: Int, address: UInt32)
+  /// The outside address (raw) that the client sent to, with its mapping port there.
+  case hairpin(address: UInt32)
+
+  var isGateway: Bool {
+    if case .gateway = self { true } else { false }
+  }
+}
+
+extension Core {
+  /// How many ports are tried where a reply tuple is taken.
+  private static let portTries = 1024
+
+  /// Makes the session that a draft describes and sends its first packet: MTU, limits and table, neighbour.
+  mutating func make(_ packet: Packet, _ draft: Draft, source: SourceChoice) {
+    var draft = draft
+    guard let adjacency = adjacency(to: draft.hop) else { return drop(packet.slot, .neighborTableFull) }
+    guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
+    if let reason = settleSource(&draft, source, packet.ingress) {
+      discardMapping(draft)
+      return refuseNew(packet, reason)
+    }
+    guard let session = flows.allocate(at: clock.tick) else {
+      discardMapping(draft)
+      return refuseNew(packet, .tableFull)
+    }
+    fill(session, draft, packet.kind)
+    flows.sessions.flow(session &<< 1).adjacency = adjacency
+    if draft.mapping != 0 {
+      guard flows.mappings.link(session, to: draft.mapping, remote: draft.remote, sessions: flows.sessions) else {
+        flows.discard(session)
+        discardMapping(draft)
+        return refuseNew(packet, .tableFull)
+      }
+    }
+    guard flows.sessions.publish(session) else {
+      if draft.mapping != 0 { flows.mappings.unlink(session, sessions: flows.sessions) }
+      flows.discard(session)
+      discardMapping(draft)
+      return refuseNew(packet, .tableFull)
+    }
+    if draft.pinned != 0 {
+      flows.mappings[draft.pinned].pins &+= 1
+      flows.sessions.common(session).pinned = draft.pinned
+    }
+    if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
+    if packet.kind == FlowKind.tcp { unsolicited.forget(draft.replyKey) }
+    send(packet, by: session &<< 1)
+  }
+
+  private mutating func discardMapping(_ draft: Draft) {
+    if draft.mapping != 0 { flows.discardUnused(draft.mapping) }
+  }
+
+  /// Refused for want of room: inside senders are told (RFC 5508 REQ-8).
+  private mutating func refuseNew(_ packet: Packet, _ reason: DropReason) {
+    if !interfaces[packet.ingress].isOutside { report(packet, .unreachable(code: 13)) }
+    drop(packet.slot, reason)
+  }
+
+  private func fill(_ session: UInt32, _ draft: Draft, _ kind: UInt8) {
+    let original = flows.sessions.flow(session &<< 1)
+    let reply = flows.sessions.flow(session &<< 1 | 1)
+    let common = flows.sessions.common(session)
+    Rewrite.prepare(original, kind: kind, key: draft.key, to: draft.new)
+    Rewrite.prepare(
+      reply, kind: kind == FlowKind.echoRequest ? FlowKind.echoReply : kind, key: draft.replyKey, to: draft.replyNew)
+    let timeout: UInt32
+    switch kind {
+    case FlowKind.tcp: timeout = timeouts.tcp.transitory
+    case FlowKind.udp:
+      timeout = draft.key.destinationPort == UInt16(53).bigEndian ? timeouts.udpDNS : timeouts.udp
+    default: timeout = timeouts.icmp
+    }
+    original.timeout = timeout
+    reply.timeout = timeout
+    common.timeout = timeout
+    common.state = kind == FlowKind.tcp ? SessionState.opening : SessionState.open
+    common.origin = draft.origin
+    original.lastSeen = clock.tickUp
+    reply.lastSeen = clock.tickUp
+  }
+
+  // MARK: The source that the target sees
+
+  /// Settles the draft's source so that the reply tuple is nobody else's. Returns why that cannot be.
+  private mutating func settleSource(_ draft: inout Draft, _ choice: SourceChoice, _ ingress: Int) -> DropReason? {
+    switch choice {
+    case .keep:
+      if isFree(draft) { return nil }
+      guard draft.mapping == 0, takeAnyPort(&draft) else { return .noPort }
+      counters.add(.portChanged)
+      return nil
+    case .gateway:
+      guard let address = interfaces[draft.hop.interface].firstAddress else { return .noRoute }
+      draft.setSource(address, draft.key.sourcePort)
+      return isFree(draft) && isUnclaimed(draft) || takeAnyPort(&draft) ? nil : .noPort
+    case .masquerade(let index, let address): return masquerade(&draft, index, address, ingress)
+    case .hairpin(let address):
+      let index = plan.masquerades.firstIndex {
+        $0.from == ingress && interfaces[$0.to].firstAddress == address
+      }
+      if let index { return masquerade(&draft, index, address, ingress) }
+      return mapSource(
+        &draft, address, ranges: UnsafeBufferPointer(defaultPool), mapping: .endpointIndependent,
+        filtering: .addressAndPortDependent, ingress)
+    }
+  }
+
+  private mutating func masquerade(_ draft: inout Draft, _ index: Int, _ address: UInt32, _ ingress: Int) -> DropReason? {
+    let rule = plan.masquerades[index]
+    if draft.remote == 0 { draft.remote = draft.key.destination }
+    // The target of a one-to-one forward sends from the forward's outside endpoint.
+    if let entry = forwards.findOutbound(draft.key.source, draft.key.ipProtocol, draft.key.sourcePort.bigEndian),
+      plan.forwards[entry.rule].interface == rule.to, plan.forwards[entry.rule].isEnabled,
+      let outside = forwards.outsideAddress(entry.rule, inUse: address)
+    {
+      draft.setSource(outside, entry.port.bigEndian)
+      return isFree(draft) ? nil : .noPort
+    }
+    return mapSource(
+      &draft, address, ranges: UnsafeBufferPointer(masqueradePools[index]), mapping: rule.mapping,
+      filtering: rule.filtering, ingress)
+  }
+
+  /// The client's mapping on an outside address, made if there is none yet.
+  private mutating func mapSource(
+    _ draft: inout Draft, _ address: UInt32, ranges: UnsafeBufferPointer<PortRange>, mapping rule: EndpointRule,
+    filtering: EndpointRule, _ ingress: Int
+  ) -> DropReason? {
+    guard let pool = flows.pools.pool(of: address) else { return .noPort }
+    let key = draft.key
+    let inside = MappingTable.insideKey(
+      addresses: UInt64(key.source) | UInt64(rule == .endpointIndependent ? 0 : key.destination) &<< 32,
+      ports: UInt32(key.sourcePort)
+        | UInt32(rule == .addressAndPortDependent ? key.destinationPort : 0) &<< 16,
+      pool: pool, ipProtocol: key.ipProtocol)
+    let mapping =
+      flows.mapping(inside: inside, at: clock.tick)
+      ?? flows.makeMapping(
+        inside: inside, address: address, ranges: ranges, filtering: filtering,
+        interface: UInt16(truncatingIfNeeded: ingress), at: clock.tick)
+    guard let mapping else { return .noPort }
+    draft.mapping = mapping
+    draft.setSource(address, flows.mappings[mapping].outsidePort)
+    return isFree(draft) ? nil : .noPort
+  }
+
+  /// No session answers to the reply tuple.
+  private mutating func isFree(_ draft: Draft) -> Bool {
+    draft.replyKey != draft.key && flows.find(draft.replyKey, at: clock.tick) == nil
+  }
+
+  /// The new source is not an outside endpoint that belongs to a forward or a mapping.
+  private func isUnclaimed(_ draft: Draft) -> Bool {
+    guard let pool = flows.pools.pool(of: draft.new.source) else { return true }
+    return !flows.pools.isTaken(pool, draft.key.ipProtocol, draft.new.sourcePort.bigEndian)
+  }
+
+  /// Another source port, random in 1024-65535, with the address kept.
+  private mutating func takeAnyPort(_ draft: inout Draft) -> Bool {
+    let span: UInt64 = 65_536 - 1024
+    var random = SplitMix64(state: flows.sessions.secret.hash(draft.replyKey))
+    var offset = random.next() % span
+    for _ in 0..<Self.portTries {
+      let port = UInt16(truncatingIfNeeded: 1024 &+ offset)
+      draft.setSource(draft.new.source, port.bigEndian)
+      if isUnclaimed(draft), isFree(draft) { return true }
+      offset = (offset &+ 1) % span
+    }
+    return false
+  }
+}

@@ -1,0 +1,207 @@
+/// A next hop with the link header that leads to it: one cache line, shared by all sessions that go there.
+///
+///     offset  0  header        24 bytes, the first `header length` of them in use
+///            24  header length UInt8   0 (raw IP), 14, 18 or 22
+///            25  state         UInt8   AdjacencyState
+///            26  egress        UInt16  interface
+///            28  MTU           UInt32  of the interface
+///            32  address       UInt32  raw, of the next hop
+///            36  fresh until   UInt32  tick
+///            40  hold head     UInt16  first held frame; 0 = none
+///            42  hold tail     UInt16
+///            44  hold count    UInt16
+///            46  asks          UInt8   requests sent in this round
+///            47  -
+///            48  asked since   UInt64  nanoseconds
+///            56  next          UInt16  of the hash chain
+///            58  used          UInt8   sent to since the last age check
+struct Adjacency {
+  static let bytes = 64
+
+  let line: UnsafeMutableRawPointer
+
+  @inline(__always)
+  init(_ line: UnsafeMutableRawPointer) { self.line = line }
+
+  @inline(__always)
+  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T { line.load(fromByteOffset: offset, as: T.self) }
+  @inline(__always)
+  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) { line.storeBytes(of: value, toByteOffset: offset, as: T.self) }
+
+  @inline(__always)
+  var headerLength: UInt8 { load(24) }
+  @inline(__always)
+  var state: UInt8 {
+    get { load(25) }
+    nonmutating set { store(25, newValue) }
+  }
+  @inline(__always)
+  var egress: UInt16 { load(26) }
+  @inline(__always)
+  var mtu: UInt32 { load(28) }
+  var address: UInt32 { load(32) }
+  @inline(__always)
+  var freshUntil: UInt32 {
+    get { load(36) }
+    nonmutating set { store(36, newValue) }
+  }
+  var holdHead: UInt16 {
+    get { load(40) }
+    nonmutating set { store(40, newValue) }
+  }
+  var holdTail: UInt16 {
+    get { load(42) }
+    nonmutating set { store(42, newValue) }
+  }
+  var holdCount: UInt16 {
+    get { load(44) }
+    nonmutating set { store(44, newValue) }
+  }
+  var asks: UInt8 {
+    get { load(46) }
+    nonmutating set { store(46, newValue) }
+  }
+  var askedSince: UInt64 {
+    get { load(48) }
+    nonmutating set { store(48, newValue) }
+  }
+  var next: UInt16 {
+    get { load(56) }
+    nonmutating set { store(56, newValue) }
+  }
+
+  /// Frames can go out without another look.
+  @inline(__always)
+  func isReady(at tick: UInt32) -> Bool {
+    let state = state
+    return state == AdjacencyState.permanent
+      || (state == AdjacencyState.resolved && Int32(bitPattern: freshUntil &- tick) > 0)
+  }
+
+  /// The link address is known, fresh or not.
+  var hasLinkAddress: Bool {
+    state == AdjacencyState.permanent || state == AdjacencyState.resolved || state == AdjacencyState.probing
+  }
+
+  /// Writes the link header right before `network` and returns its first byte. `priority` is PCP and DEI of the frame
+  /// as it came in (raw TCI bits), copied into the outermost tag.
+  @inline(__always)
+  func writeHeader(before network: UnsafeMutableRawPointer, priority: UInt16) -> UnsafeMutableRawPointer {
+    let length = Int(headerLength)
+    let start = network - length
+    if length == 14 {
+      start.putRaw(load(0, UInt64.self), 0)
+      start.putRaw(line.raw32(8), 8)
+      start.putRaw(line.raw16(12), 12)
+    } else if length != 0 {
+      start.copyMemory(from: line, byteCount: length)
+      start.putRaw(start.raw16(14) | priority, 14)
+    }
+    return start
+  }
+}
+
+enum AdjacencyState {
+  static let free: UInt8 = 0
+  /// No link address, nobody asked: the next frame asks.
+  static let unknown: UInt8 = 1
+  /// Asked for; frames wait.
+  static let asking: UInt8 = 2
+  static let resolved: UInt8 = 3
+  /// Had an answer more than 60 s ago; in use and asked for again.
+  static let probing: UInt8 = 4
+  /// Configured, or a link without addresses: never changes.
+  static let permanent: UInt8 = 5
+}
+
+/// All adjacencies; found by (egress interface, next hop). Place 0 is never used and means "none".
+struct AdjacencyTable {
+  static let capacity = 65_536
+
+  private let pages: Pages
+  /// Heads of the hash chains.
+  private let heads: Pages
+  private let secret: HashSecret
+  private var highWater: UInt16 = 1
+
+  init(secret: HashSecret) throws(PlanError) {
+    self.secret = secret
+    pages = try Pages(bytes: Self.capacity * Adjacency.bytes)
+    heads = try Pages(bytes: Self.capacity * 2)
+  }
+
+  func release() {
+    pages.release()
+    heads.release()
+  }
+
+  @inline(__always)
+  var base: UnsafeMutableRawPointer { pages.start }
+
+  @inline(__always)
+  subscript(adjacency: UInt16) -> Adjacency { Adjacency(pages.start + Int(adjacency) &* Adjacency.bytes) }
+
+  private func head(_ egress: UInt16, _ address: UInt32) -> UnsafeMutablePointer<UInt16> {
+    let hash = secret.hash(UInt64(address), UInt64(egress))
+    return heads.start.assumingMemoryBound(to: UInt16.self) + Int(truncatingIfNeeded: hash & 0xFFFF)
+  }
+
+  func find(egress: UInt16, address: UInt32) -> UInt16? {
+    var candidate = head(egress, address).pointee
+    while candidate != 0 {
+      let adjacency = self[candidate]
+      if adjacency.address == address, adjacency.egress == egress { return candidate }
+      candidate = adjacency.next
+    }
+    return nil
+  }
+
+  /// A new adjacency in state unknown, with the interface's header; nil where the table is full.
+  mutating func insert(egress: UInt16, address: UInt32, mtu: UInt32, header: LinkHeader) -> UInt16? {
+    guard highWater != 0 else { return nil }
+    let place = highWater
+    highWater = highWater &+ 1
+    let adjacency = self[place]
+    adjacency.line.copyMemory(from: header.bytes, byteCount: 24)
+    adjacency.store(24, UInt8(truncatingIfNeeded: header.length))
+    adjacency.store(26, egress)
+    adjacency.store(28, mtu)
+    adjacency.store(32, address)
+    adjacency.state = AdjacencyState.unknown
+    let head = head(egress, address)
+    adjacency.next = head.pointee
+    head.pointee = place
+    return place
+  }
+
+  /// Sets the link address of the next hop.
+  func setLinkAddress(_ adjacency: UInt16, _ mac: UInt64) { self[adjacency].line.putMAC(mac, 0) }
+}
+
+/// The header that an interface's frames begin with; destination all zero where it is not known yet.
+struct LinkHeader {
+  /// 24 bytes that live as long as the forwarder.
+  let bytes: UnsafeMutableRawPointer
+  let length: Int
+
+  /// Destination, source, tags (VID alone), EtherType.
+  init(mac: UInt64, tags: [VLANTag], link: InterfacePlan.Link) {
+    bytes = .allocate(byteCount: 24, alignment: 8)
+    bytes.initializeMemory(as: UInt8.self, repeating: 0, count: 24)
+    guard link == .ethernet else {
+      length = 0
+      return
+    }
+    bytes.putMAC(mac, 6)
+    var offset = 12
+    for tag in tags {
+      bytes.putBig(tag.protocolID, offset)
+      bytes.putBig(tag.vlan, offset &+ 2)
+      offset &+= 4
+    }
+    bytes.putBig(EtherType.ipv4, offset)
+    length = offset &+ 2
+  }
+
+  func release() { bytes.deallocate() }
+}

@@ -1,0 +1,236 @@
+// The last step of every frame: over an adjacency, at once or when its next hop has answered.
+extension Core {
+  /// Requests are sent at 0, 1 and 2 s; at 3 s the next hop has failed.
+  private static let asks: UInt8 = 3
+  private static let askInterval: UInt64 = 1_000_000_000
+  /// How long an answer is good for: 60 s.
+  private static let freshTicks: UInt32 = 600
+
+  // MARK: Finding adjacencies
+
+  /// The adjacency of a next hop, made if there is none yet; nil where the table is full.
+  mutating func adjacency(to hop: RouteTable.Hop) -> UInt16? {
+    let interface = interfaces[hop.interface]
+    let egress = UInt16(truncatingIfNeeded: hop.interface)
+    // A link without addresses has one adjacency for all its next hops.
+    let isPlain = interface.plan.link == .rawIP
+    let address = isPlain ? 0 : hop.address.wire
+    if let found = adjacencies.find(egress: egress, address: address) { return found }
+    guard
+      let made = adjacencies.insert(egress: egress, address: address, mtu: interface.mtu, header: interface.header)
+    else { return nil }
+    if isPlain { adjacencies[made].state = AdjacencyState.permanent }
+    return made
+  }
+
+  /// A flow's adjacency, looked up the first time that it is needed: replies leave by the interface of arrival.
+  mutating func settleAdjacency(_ flow: UInt32) -> UInt16? {
+    let line = flows.sessions.flow(flow)
+    if line.adjacency != 0 { return line.adjacency }
+    let egress = Int(flows.sessions.flow(flow ^ 1).key.scope)
+    guard let hop = routes.find(IPv4Address(wire: line.newDestination), over: egress), let found = adjacency(to: hop)
+    else { return nil }
+    line.adjacency = found
+    return found
+  }
+
+  // MARK: Sending
+
+  /// Sends a received frame, rewritten already, or holds it. `untranslated` lets its sender be told if that fails.
+  mutating func deliver(_ packet: Packet, over place: UInt16, _ untranslated: Untranslated?) {
+    let adjacency = adjacencies[place]
+    guard canSend(place) else { return hold(packet, place, untranslated) }
+    let slot = packet.slot
+    let length = Int(adjacency.headerLength)
+    guard packet.wireLength <= Int(adjacency.mtu) else { return split(packet, place) }
+    guard length <= packet.network &+ Int(slot.pointee.headroom) else { return drop(slot, .outboxFull) }
+    let start = adjacency.writeHeader(before: packet.header.start, priority: packet.priority)
+    slot.pointee.offload = Offload.shifted(slot.pointee.offload, by: length &- packet.network)
+    slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ packet.network &- length)
+    slot.pointee.bytes = start
+    slot.pointee.length = UInt32(truncatingIfNeeded: length &+ packet.totalLength)
+    slot.pointee.egress = adjacency.egress
+    slot.pointee.verdict = .forward
+    counters.add(slot.pointee.ingress, Counters.forwarded)
+  }
+
+  private mutating func split(_ packet: Packet, _ place: UInt16) {
+    let isSent = emit(
+      packet.header.start, length: packet.totalLength,
+      offload: Offload.shifted(packet.slot.pointee.offload, by: -packet.network), over: place, priority: packet.priority)
+    guard isSent else { return drop(packet.slot, .outboxFull) }
+    packet.slot.pointee.verdict = .split
+    packet.slot.pointee.egress = adjacencies[place].egress
+    counters.add(packet.slot.pointee.ingress, Counters.forwarded)
+  }
+
+  /// Sends a datagram that we made, from the outbox's own room, or holds it.
+  mutating func sendMade(_ ip: UnsafeMutableRawPointer, length: Int, over place: UInt16) {
+    if canSend(place) {
+      if emit(ip, length: length, offload: OffloadHeader(), over: place, priority: 0) {
+        counters.add(adjacencies[place].egress, Counters.generated)
+      }
+      return
+    }
+    guard let held = holds.allocate(length: length) else { return }
+    holds[held] = HeldFrame(length: UInt32(truncatingIfNeeded: length))
+    holds.bytes(held).copyMemory(from: ip, byteCount: length)
+    enqueue(held, place)
+  }
+
+  /// Puts a datagram into the outbox with its link header, in pieces if it is larger than the MTU. It needs headroom.
+  private mutating func emit(
+    _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, over place: UInt16, priority: UInt16
+  ) -> Bool {
+    let adjacency = adjacencies[place]
+    guard length <= Int(adjacency.mtu) || offload.segmentation != 0 else {
+      return Fragmenter.split(
+        IPv4Header(ip), length: length, offload: offload, over: adjacency, priority: priority, time: clock.now,
+        into: &outbox)
+    }
+    let start = adjacency.writeHeader(before: ip, priority: priority)
+    return outbox.add(
+      start, length: Int(adjacency.headerLength) &+ length, egress: adjacency.egress, time: clock.now,
+      offload: Offload.shifted(offload, by: Int(adjacency.headerLength)))
+  }
+
+  // MARK: Asking
+
+  /// True where the link address is known. One that has grown old is used on while it is asked for again.
+  private mutating func canSend(_ place: UInt16) -> Bool {
+    let adjacency = adjacencies[place]
+    if adjacency.isReady(at: clock.tick) { return true }
+    switch adjacency.state {
+    case AdjacencyState.resolved:
+      ask(place, AdjacencyState.probing)
+      return true
+    case AdjacencyState.probing: return true
+    case AdjacencyState.unknown:
+      ask(place, AdjacencyState.asking)
+      return false
+    default: return false
+    }
+  }
+
+  private mutating func ask(_ place: UInt16, _ state: UInt8) {
+    let adjacency = adjacencies[place]
+    adjacency.state = state
+    adjacency.asks = 1
+    adjacency.askedSince = clock.now
+    request(place)
+    scheduleAsk(place)
+  }
+
+  private mutating func scheduleAsk(_ place: UInt16) {
+    _ = timers.add(at: nextAsk(adjacencies[place]), .neighbor, UInt32(place))
+  }
+
+  private func nextAsk(_ adjacency: Adjacency) -> UInt64 {
+    adjacency.askedSince &+ UInt64(adjacency.asks) &* Self.askInterval
+  }
+
+  mutating func neighborTimer(_ place: UInt16) {
+    let adjacency = adjacencies[place]
+    guard adjacency.state == AdjacencyState.asking || adjacency.state == AdjacencyState.probing,
+      // A timer of an earlier round, which was answered.
+      Clock.roundUp(nextAsk(adjacency)) == clock.now
+    else { return }
+    guard adjacency.asks == Self.asks else {
+      adjacency.asks &+= 1
+      request(place)
+      return scheduleAsk(place)
+    }
+    adjacency.state = AdjacencyState.unknown
+    counters.add(.neighborFailed)
+    giveUp(place)
+  }
+
+  /// A next hop has told its link address.
+  mutating func resolve(_ place: UInt16, _ mac: UInt64) {
+    let adjacency = adjacencies[place]
+    guard adjacency.state != AdjacencyState.permanent else { return }
+    if !adjacency.hasLinkAddress { counters.add(.neighborResolved) }
+    adjacencies.setLinkAddress(place, mac)
+    adjacency.state = AdjacencyState.resolved
+    adjacency.freshUntil = clock.tickUp &+ Self.freshTicks
+    release(place)
+  }
+
+  // MARK: Holding
+
+  private mutating func hold(_ packet: Packet, _ place: UInt16, _ untranslated: Untranslated?) {
+    let length = packet.totalLength
+    guard let held = holds.allocate(length: length) else { return drop(packet.slot, .neighborQueueFull) }
+    var frame = HeldFrame(length: UInt32(truncatingIfNeeded: length))
+    frame.ingress = packet.slot.pointee.ingress
+    frame.priority = packet.priority
+    frame.isReceived = true
+    frame.offload = Offload.shifted(packet.slot.pointee.offload, by: -packet.network)
+    frame.untranslated = untranslated
+    holds[held] = frame
+    holds.bytes(held).copyMemory(from: packet.header.start, byteCount: length)
+    packet.slot.pointee.verdict = .hold
+    counters.add(frame.ingress, Counters.held)
+    enqueue(held, place)
+  }
+
+  /// Puts a frame at the end of a next hop's queue; the oldest gives way where it is full.
+  private mutating func enqueue(_ held: UInt16, _ place: UInt16) {
+    let adjacency = adjacencies[place]
+    if adjacency.holdCount == HoldPool.perNeighbor, let oldest = dequeue(place) {
+      dropHeld(oldest, .neighborQueueFull)
+      holds.free(oldest)
+    }
+    holds[held].next = 0
+    if adjacency.holdHead == 0 { adjacency.holdHead = held } else { holds[adjacency.holdTail].next = held }
+    adjacency.holdTail = held
+    adjacency.holdCount &+= 1
+  }
+
+  private func dequeue(_ place: UInt16) -> UInt16? {
+    let adjacency = adjacencies[place]
+    let first = adjacency.holdHead
+    guard first != 0 else { return nil }
+    adjacency.holdHead = holds[first].next
+    adjacency.holdCount &-= 1
+    return first
+  }
+
+  private func dropHeld(_ held: UInt16, _ reason: DropReason) {
+    guard holds[held].isReceived else { return }
+    counters.words[Int(holds[held].ingress) &* Counters.row &+ Counters.held] &-= 1
+    counters.drop(holds[held].ingress, reason)
+  }
+
+  /// Sends what waited, in order.
+  private mutating func release(_ place: UInt16) {
+    while let held = dequeue(place) {
+      let frame = holds[held]
+      let isSent = emit(
+        holds.bytes(held), length: Int(frame.length), offload: frame.offload, over: place, priority: frame.priority)
+      if !isSent {
+        dropHeld(held, .outboxFull)
+      } else if frame.isReceived {
+        counters.words[Int(frame.ingress) &* Counters.row &+ Counters.held] &-= 1
+        counters.add(frame.ingress, Counters.forwarded)
+      } else {
+        counters.add(adjacencies[place].egress, Counters.generated)
+      }
+      holds.freeLater(held)
+    }
+  }
+
+  /// The next hop did not answer: inside senders are told (RFC 1812 section 3.3.2).
+  private mutating func giveUp(_ place: UInt16) {
+    while let held = dequeue(place) {
+      let frame = holds[held]
+      dropHeld(held, .noNeighbor)
+      if let untranslated = frame.untranslated, !interfaces[Int(frame.ingress)].isOutside {
+        let header = IPv4Header(holds.bytes(held))
+        untranslated.restore(header)
+        report(header, length: Int(frame.length), on: Int(frame.ingress), .unreachable(code: 1))
+      }
+      holds.free(held)
+    }
+  }
+}

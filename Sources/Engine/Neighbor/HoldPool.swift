@@ -1,0 +1,131 @@
+/// What to put back into a held frame so that an ICMP error can quote it untranslated.
+struct Untranslated {
+  var addresses: UInt64 = 0
+  var ports: UInt32 = 0
+  var networkChecksum: UInt16 = 0
+  var transportChecksum: UInt16 = 0
+  var ttl: UInt8 = 0
+  /// FlowKind; `free` where only TTL and header checksum have changed.
+  var kind: UInt8 = FlowKind.free
+
+  init(_ header: IPv4Header, kind: UInt8) {
+    self.kind = kind
+    addresses = header.start.raw64(IPv4Header.sourceOffset)
+    networkChecksum = header.start.raw16(IPv4Header.checksumOffset)
+    ttl = header.ttl
+    guard kind != FlowKind.free else { return }
+    ports = header.payload.raw32(Self.portsOffset(kind))
+    transportChecksum = header.payload.raw16(Rewrite.checksumOffset(kind))
+  }
+
+  func restore(_ header: IPv4Header) {
+    header.start.putRaw(addresses, IPv4Header.sourceOffset)
+    header.start.putRaw(networkChecksum, IPv4Header.checksumOffset)
+    header.start.put(ttl, IPv4Header.ttlOffset)
+    guard kind != FlowKind.free else { return }
+    header.payload.putRaw(ports, Self.portsOffset(kind))
+    header.payload.putRaw(transportChecksum, Rewrite.checksumOffset(kind))
+  }
+
+  private static func portsOffset(_ kind: UInt8) -> Int { kind >= FlowKind.echoRequest ? 4 : 0 }
+}
+
+/// A frame that waits for its next hop: everything from the IP header on, rewritten already.
+struct HeldFrame {
+  var length: UInt32 = 0
+  /// Next in its adjacency's queue; 0 = none.
+  var next: UInt16 = 0
+  /// Interface that it came in by.
+  var ingress: UInt16 = 0
+  /// Raw TCI bits of PCP and DEI.
+  var priority: UInt16 = 0
+  /// A received frame counts as held; one that we made counts only when it leaves.
+  var isReceived = false
+  /// Its sender may be told by ICMP.
+  var canReport = false
+  var offload = OffloadHeader()
+  var untranslated: Untranslated?
+}
+
+/// Room for held frames: many small places and a few for super-frames, none of them touched before use.
+struct HoldPool {
+  static let small = 4095
+  static let smallBytes = 2048
+  static let large = 64
+  static let largeBytes = 67_584
+  static let perNeighbor = 64
+
+  private let frames: UnsafeMutablePointer<HeldFrame>
+  private let smallPages: Pages
+  private let largePages: Pages
+  private var freeSmall: UInt16 = 0
+  private var freeLarge: UInt16 = 0
+  /// Places whose bytes stand in the outbox: free again after it is gone.
+  private let leaving: UnsafeMutablePointer<UInt16>
+  private var leavingCount = 0
+
+  init() throws(PlanError) {
+    let total = Self.small + Self.large
+    frames = .allocate(capacity: total + 1)
+    frames.initialize(repeating: HeldFrame(), count: total + 1)
+    leaving = .allocate(capacity: total)
+    smallPages = try Pages(bytes: (Self.small + 1) * Self.smallBytes)
+    largePages = try Pages(bytes: Self.large * Self.largeBytes)
+    for place in (1...total).reversed() { free(UInt16(place)) }
+  }
+
+  func release() {
+    frames.deallocate()
+    leaving.deallocate()
+    smallPages.release()
+    largePages.release()
+  }
+
+  subscript(place: UInt16) -> HeldFrame {
+    get { frames[Int(place)] }
+    nonmutating set { frames[Int(place)] = newValue }
+  }
+
+  /// The IP header of a held frame, with `Forwarder.headroom` before it.
+  func bytes(_ place: UInt16) -> UnsafeMutableRawPointer {
+    let index = Int(place)
+    let start =
+      index <= Self.small
+      ? smallPages.start + index &* Self.smallBytes
+      : largePages.start + (index &- Self.small &- 1) &* Self.largeBytes
+    return start + Forwarder.headroom
+  }
+
+  /// A free place for `length` bytes; nil where there is none.
+  mutating func allocate(length: Int) -> UInt16? {
+    let isSmall = length &+ Forwarder.headroom <= Self.smallBytes
+    guard length &+ Forwarder.headroom <= Self.largeBytes else { return nil }
+    let place = isSmall && freeSmall != 0 ? freeSmall : freeLarge
+    guard place != 0 else { return nil }
+    if Int(place) <= Self.small { freeSmall = self[place].next } else { freeLarge = self[place].next }
+    return place
+  }
+
+  mutating func free(_ place: UInt16) {
+    if Int(place) <= Self.small {
+      frames[Int(place)].next = freeSmall
+      freeSmall = place
+    } else {
+      frames[Int(place)].next = freeLarge
+      freeLarge = place
+    }
+  }
+
+  /// Frees the place with the next call's `freeLeft`.
+  mutating func freeLater(_ place: UInt16) {
+    leaving[leavingCount] = place
+    leavingCount &+= 1
+  }
+
+  mutating func freeLeft() {
+    while leavingCount > 0 {
+      leavingCount &-= 1
+      free(leaving[leavingCount])
+    }
+  }
+}

@@ -1,0 +1,112 @@
+/// The datagram that an ICMP error quotes.
+struct Quote {
+  let header: IPv4Header
+  /// Bytes of its transport header that are there, at least 8.
+  let transportLength: Int
+  /// The key of the direction that the error goes in: the quote turned round.
+  let key: FlowKey
+  let kind: UInt8
+
+  /// nil where what is quoted can belong to no session: too short, a later fragment, a protocol without ports.
+  init?(_ start: UnsafeMutableRawPointer, available: Int, scope: UInt16) {
+    header = IPv4Header(start)
+    let transportLength = available &- header.length
+    guard !(header.fragmentOffset > 0), transportLength >= 8 else { return nil }
+    self.transportLength = transportLength
+    let transport = header.payload
+    var sourcePort = transport.raw16(0)
+    var destinationPort = transport.raw16(2)
+    switch header.ipProtocol {
+    case IPProtocol.tcp: kind = FlowKind.tcp
+    case IPProtocol.udp: kind = FlowKind.udp
+    case IPProtocol.icmp:
+      let identifier = transport.raw16(ICMPHeader.identifierOffset)
+      switch transport.byte(0) {
+      case ICMPHeader.echoRequest:
+        (sourcePort, destinationPort) = (identifier, 0)
+        kind = FlowKind.echoRequest
+      case ICMPHeader.echoReply:
+        (sourcePort, destinationPort) = (0, identifier)
+        kind = FlowKind.echoReply
+      default: return nil
+      }
+    default: return nil
+    }
+    key = FlowKey(
+      source: header.destination, sourcePort: destinationPort, destination: header.source, destinationPort: sourcePort,
+      scope: scope, ipProtocol: header.ipProtocol)
+  }
+
+  /// Rewrites the quote back to what its sender had sent, `flow` being the direction of the error, and returns what
+  /// that adds to the ICMP checksum.
+  func translate(_ flow: FlowLine) -> UInt16 {
+    let start = header.start
+    let transport = header.payload
+    var delta = Checksum.combine(flow.networkDelta, replace(start, IPv4Header.checksumOffset, by: flow.networkDelta))
+    start.putRaw(flow.newDestination, IPv4Header.sourceOffset)
+    start.putRaw(flow.newSource, IPv4Header.destinationOffset)
+    let checksumOffset = Rewrite.checksumOffset(kind)
+    if transportLength >= checksumOffset &+ 2, !(kind == FlowKind.udp && transport.raw16(checksumOffset) == 0) {
+      delta = Checksum.combine(delta, replace(transport, checksumOffset, by: flow.transportDelta))
+    }
+    switch kind {
+    case FlowKind.echoRequest: delta = Checksum.combine(delta, put(transport, 4, flow.newDestinationPort))
+    case FlowKind.echoReply: delta = Checksum.combine(delta, put(transport, 4, flow.newSourcePort))
+    default:
+      delta = Checksum.combine(delta, put(transport, 0, flow.newDestinationPort))
+      delta = Checksum.combine(delta, put(transport, 2, flow.newSourcePort))
+    }
+    return delta
+  }
+
+  /// Adjusts a checksum inside the quote; its transport checksum may be wrong, and then stays so (RFC 5508 REQ-3).
+  private func replace(_ start: UnsafeMutableRawPointer, _ offset: Int, by delta: UInt16) -> UInt16 {
+    put(start, offset, Checksum.adjust(start.raw16(offset), by: delta))
+  }
+
+  private func put(_ start: UnsafeMutableRawPointer, _ offset: Int, _ value: UInt16) -> UInt16 {
+    let delta = Checksum.delta(start.raw16(offset), value)
+    start.putRaw(value, offset)
+    return delta
+  }
+}
+
+extension Core {
+  /// An ICMP error about one of our sessions: outer and inner headers are rewritten (RFC 5508 section 4.2). It never
+  /// refreshes or ends the session (REQ-6; RFC 4787 REQ-12).
+  mutating func judgeICMPError(_ packet: Packet) {
+    let slot = packet.slot
+    let length = packet.transportLength
+    let inner = packet.transport + ICMPHeader.length
+    let available = length &- ICMPHeader.length
+    guard Checksum.fold(Checksum.sum(packet.transport, count: length)) == 0xFFFF, available >= 20,
+      inner.byte(0) &>> 4 == 4, IPv4Header(inner).length >= 20, IPv4Header(inner).length <= available,
+      Checksum.fold(Checksum.sum(inner, count: IPv4Header(inner).length)) == 0xFFFF
+    else { return drop(slot, .malformedICMP) }
+    guard let quote = Quote(inner, available: available, scope: slot.pointee.ingress),
+      let flow = flows.find(quote.key, at: clock.tick), packet.header.destination == quote.key.destination
+    else { return judgeOther(packet, .icmpUnmatched) }
+    guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+    guard let adjacency = settleAdjacency(flow) else { return drop(slot, .noRoute) }
+    guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
+    translateError(packet, quote, flows.sessions.flow(flow))
+    deliver(packet, over: adjacency, nil)
+  }
+
+  private func translateError(_ packet: Packet, _ quote: Quote, _ flow: FlowLine) {
+    let header = packet.header
+    // A router's own address stays as it is, unless it is an inside one that must not be seen (RFC 5508 REQ-5).
+    let isHidden = header.source == flow.key.source || !interfaces[packet.ingress].isOutside
+    let source = isHidden && flow.newSource != flow.key.source ? flow.newSource : header.source
+    let delta = Checksum.combine(
+      Checksum.delta(header.source, source), Checksum.delta(header.destination, flow.newDestination))
+    header.start.putRaw(source, IPv4Header.sourceOffset)
+    header.start.putRaw(flow.newDestination, IPv4Header.destinationOffset)
+    header.start.putRaw(
+      Checksum.adjust(header.start.raw16(IPv4Header.checksumOffset), by: delta), IPv4Header.checksumOffset)
+    header.takeHop()
+    let change = quote.translate(flow)
+    packet.transport.putRaw(
+      Checksum.adjust(packet.transport.raw16(ICMPHeader.checksumOffset), by: change), ICMPHeader.checksumOffset)
+  }
+}

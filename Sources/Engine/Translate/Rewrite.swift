@@ -1,0 +1,59 @@
+/// Runs a flow's precomputed rewrite on a packet.
+enum Rewrite {
+  /// Where the transport checksum stands, from the transport header's first byte.
+  @inline(__always)
+  static func checksumOffset(_ kind: UInt8) -> Int {
+    kind == FlowKind.tcp
+      ? TCPHeader.checksumOffset : kind == FlowKind.udp ? UDPHeader.checksumOffset : ICMPHeader.checksumOffset
+  }
+
+  /// Addresses, ports or identifier, TTL and both checksums. `isPartial`: the transport checksum is an unfinished
+  /// pseudo-header sum (CHECKSUM_PARTIAL), which ports are no part of.
+  @inline(__always)
+  static func apply(
+    _ flow: FlowLine, kind: UInt8, ip: UnsafeMutableRawPointer, transport: UnsafeMutableRawPointer, isPartial: Bool
+  ) {
+    let networkDelta = flow.networkDelta
+    ip.putRaw(flow.newAddresses, IPv4Header.sourceOffset)
+    ip.put(ip.byte(IPv4Header.ttlOffset) &- 1, IPv4Header.ttlOffset)
+    ip.putRaw(
+      Checksum.adjust(
+        ip.raw16(IPv4Header.checksumOffset), by: Checksum.combine(networkDelta, IPv4Header.hopDelta)),
+      IPv4Header.checksumOffset)
+    if kind == FlowKind.udp {
+      transport.putRaw(flow.newPorts, 0)
+      let checksum = transport.raw16(UDPHeader.checksumOffset)
+      transport.putRaw(
+        isPartial
+          ? Checksum.adjustPartial(checksum, by: networkDelta) : Checksum.adjustUDP(checksum, by: flow.transportDelta),
+        UDPHeader.checksumOffset)
+    } else if kind == FlowKind.tcp {
+      transport.putRaw(flow.newPorts, 0)
+      let checksum = transport.raw16(TCPHeader.checksumOffset)
+      transport.putRaw(
+        isPartial
+          ? Checksum.adjustPartial(checksum, by: networkDelta) : Checksum.adjust(checksum, by: flow.transportDelta),
+        TCPHeader.checksumOffset)
+    } else {
+      let identifier = kind == FlowKind.echoRequest ? flow.newSourcePort : flow.newDestinationPort
+      transport.putRaw(identifier, ICMPHeader.identifierOffset)
+      transport.putRaw(
+        Checksum.adjust(transport.raw16(ICMPHeader.checksumOffset), by: flow.transportDelta), ICMPHeader.checksumOffset)
+    }
+  }
+
+  /// Fills in what the flow's packets become, with the deltas of that change.
+  static func prepare(_ flow: FlowLine, kind: UInt8, key: FlowKey, to new: FlowKey) {
+    flow.key = key
+    flow.kind = kind
+    flow.newAddresses = new.addresses
+    flow.newPorts = new.ports
+    let network = Checksum.combine(
+      Checksum.delta(key.source, new.source), Checksum.delta(key.destination, new.destination))
+    let ports = Checksum.combine(
+      Checksum.delta(key.sourcePort, new.sourcePort), Checksum.delta(key.destinationPort, new.destinationPort))
+    flow.networkDelta = network
+    // The ICMP checksum covers no pseudo-header (RFC 792).
+    flow.transportDelta = kind >= FlowKind.echoRequest ? ports : Checksum.combine(network, ports)
+  }
+}

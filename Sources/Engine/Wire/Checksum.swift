@@ -1,0 +1,82 @@
+/// One's complement arithmetic of the Internet checksum (RFC 1071) and its incremental form (RFC 1624).
+///
+/// All values are raw: as loaded from the packet in machine order.
+enum Checksum {
+  /// Adds the carries back in until 16 bits are left.
+  @inline(__always)
+  static func fold(_ sum: UInt32) -> UInt16 {
+    let once = (sum & 0xFFFF) &+ (sum &>> 16)
+    return UInt16(truncatingIfNeeded: (once & 0xFFFF) &+ (once &>> 16))
+  }
+
+  @inline(__always)
+  static func fold(_ sum: UInt64) -> UInt16 {
+    let half = (sum & 0xFFFF_FFFF) &+ (sum &>> 32)
+    let quarter = (half & 0xFFFF) &+ (half &>> 16)
+    let once = (quarter & 0xFFFF) &+ (quarter &>> 16)
+    return UInt16(truncatingIfNeeded: (once & 0xFFFF) &+ (once &>> 16))
+  }
+
+  /// What changing the 16-bit field `old` to `new` adds to the sum: `~m + m'`. Zero, not -0, where nothing changes.
+  @inline(__always)
+  static func delta(_ old: UInt16, _ new: UInt16) -> UInt16 {
+    old == new ? 0 : fold(UInt32(~old) &+ UInt32(new))
+  }
+
+  @inline(__always)
+  static func delta(_ old: UInt32, _ new: UInt32) -> UInt16 {
+    old == new ? 0 : fold(UInt64(~old) &+ UInt64(new))
+  }
+
+  @inline(__always)
+  static func combine(_ a: UInt16, _ b: UInt16) -> UInt16 { fold(UInt32(a) &+ UInt32(b)) }
+
+  /// The checksum after a change: RFC 1624 equation 3, `HC' = ~(~HC + ~m + m')`; never RFC 1141's form, which loses -0.
+  @inline(__always)
+  static func adjust(_ checksum: UInt16, by delta: UInt16) -> UInt16 {
+    ~fold(UInt32(~checksum) &+ UInt32(delta))
+  }
+
+  /// The same for UDP, where zero means "none" and stays, and a computed zero is sent as 0xFFFF (RFC 768).
+  @inline(__always)
+  static func adjustUDP(_ checksum: UInt16, by delta: UInt16) -> UInt16 {
+    if checksum == 0 { return 0 }
+    let adjusted = adjust(checksum, by: delta)
+    return adjusted == 0 ? 0xFFFF : adjusted
+  }
+
+  /// The unfinished sum of a CHECKSUM_PARTIAL frame: a pseudo-header sum, not complemented.
+  @inline(__always)
+  static func adjustPartial(_ sum: UInt16, by delta: UInt16) -> UInt16 { fold(UInt32(sum) &+ UInt32(delta)) }
+
+  /// Sum of the bytes, an odd last one padded with zero; to be folded.
+  static func sum(_ bytes: UnsafeMutableRawPointer, count: Int) -> UInt64 {
+    var total: UInt64 = 0
+    var offset = 0
+    while offset &+ 4 <= count {
+      total &+= UInt64(bytes.raw32(offset))
+      offset &+= 4
+    }
+    if offset &+ 2 <= count {
+      total &+= UInt64(bytes.raw16(offset))
+      offset &+= 2
+    }
+    if offset < count { total &+= UInt64(UInt16(bytes.byte(offset)).littleEndian) }
+    return total
+  }
+
+  /// True where the 20 bytes of an IPv4 header without options sum to -0.
+  @inline(__always)
+  static func isValidHeader20(_ ip: UnsafeMutableRawPointer) -> Bool {
+    let sum =
+      UInt64(ip.raw32(0)) &+ UInt64(ip.raw32(4)) &+ UInt64(ip.raw32(8)) &+ UInt64(ip.raw32(12)) &+ UInt64(ip.raw32(16))
+    return fold(sum) == 0xFFFF
+  }
+
+  /// The pseudo-header's sum for IPv4, `length` in bytes of header and payload, to be folded.
+  @inline(__always)
+  static func pseudoHeader(_ ip: UnsafeMutableRawPointer, ipProtocol: UInt8, length: Int) -> UInt64 {
+    UInt64(ip.raw32(12)) &+ UInt64(ip.raw32(16)) &+ UInt64(UInt16(ipProtocol).bigEndian)
+      &+ UInt64(UInt16(truncatingIfNeeded: length).bigEndian)
+  }
+}
