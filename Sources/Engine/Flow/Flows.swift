@@ -135,6 +135,13 @@ struct Flows {
     return false
   }
 
+  /// False where the table is full of mappings, after all that are over have been taken out.
+  mutating func hasRoomForMapping(at tick: UInt32) -> Bool {
+    if mappings.used < mappings.capacity { return true }
+    sweepAll(at: tick)
+    return mappings.used < mappings.capacity
+  }
+
   /// A new mapping with a port of its own: the inside port if it is in the pool and free, else a random one
   /// (RFC 7857 section 9). nil where no port is left.
   mutating func makeMapping(

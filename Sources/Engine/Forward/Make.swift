@@ -186,21 +186,23 @@ extension Core {
       ports: UInt32(key.sourcePort)
         | UInt32(rule == .addressAndPortDependent ? key.destinationPort : 0) &<< 16,
       pool: pool, ipProtocol: key.ipProtocol)
-    let mapping =
-      flows.mapping(inside: inside, at: clock.tick)
-      ?? flows.makeMapping(
+    if let mapping = flows.mapping(inside: inside, at: clock.tick) {
+      draft.mapping = mapping
+    } else {
+      guard flows.hasRoomForMapping(at: clock.tick) else { return .tableFull }
+      let made = flows.makeMapping(
         inside: inside, address: address, ranges: ranges, filtering: filtering,
         interface: UInt16(truncatingIfNeeded: ingress), at: clock.tick)
-    guard let mapping else { return .noPort }
-    draft.mapping = mapping
-    draft.setSource(address, flows.mappings[mapping].outsidePort)
+      guard let made else { return .noPort }
+      draft.mapping = made
+    }
+    draft.setSource(address, flows.mappings[draft.mapping].outsidePort)
     return isFree(draft) ? nil : .noPort
   }
 
-  /// No session answers to the reply tuple.
-  private mutating func isFree(_ draft: Draft) -> Bool {
-    draft.replyKey != draft.key && flows.find(draft.replyKey, at: clock.tick) == nil
-  }
+  /// No session answers to the reply tuple. (A host that reaches itself by its own outside endpoint answers to the very
+  /// tuple that it sends from: both directions are then one.)
+  private mutating func isFree(_ draft: Draft) -> Bool { flows.find(draft.replyKey, at: clock.tick) == nil }
 
   /// The new source is not an outside endpoint that belongs to a forward or a mapping.
   private func isUnclaimed(_ draft: Draft) -> Bool {

@@ -49,9 +49,8 @@ struct Locator {
     let frame = slot.pointee.bytes
     let length = Int(slot.pointee.length)
     if link.pointee.rawIP != Link.none {
-      let version = length == 0 ? 0 : frame.byte(0) &>> 4
-      let etherType = version == 4 ? EtherType.ipv4 : version == 6 ? EtherType.ipv6 : 0
-      return Locator(interface: link.pointee.rawIP, network: 0, etherType: etherType)
+      let isIPv6 = length != 0 && frame.byte(0) &>> 4 == 6
+      return Locator(interface: link.pointee.rawIP, network: 0, etherType: isIPv6 ? EtherType.ipv6 : EtherType.ipv4)
     }
     var outer: UInt32 = 0
     var inner: UInt32 = 0
