@@ -110,6 +110,9 @@ extension Forwarder {
   /// Judges each frame in order. `position` is the place of the first in the caller's burst.
   @inline(never)
   func rewriteStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int, position: Int) {
+    #if HOT_PATH_CANARY
+      Canary.sing(count)
+    #endif
     let core = core, counters = counters
     var now = core.pointee.clock.now
     var tick = core.pointee.clock.tick
@@ -186,3 +189,14 @@ extension Forwarder {
     return true
   }
 }
+
+#if HOT_PATH_CANARY
+  /// What must never be on the packet path, for `tools/hot-path-check` to prove that it would see it.
+  public enum Canary {
+    nonisolated(unsafe) public static var songs: [Int] = []
+    nonisolated(unsafe) public static var note: (Int) -> Int = { $0 }
+
+    @inline(__always)
+    static func sing(_ count: Int) { songs.append(note(count)) }
+  }
+#endif
