@@ -1,9 +1,10 @@
 import PacketIO
+import Settings
 
 /// Why the gateway could not start, or stopped; each kind has an exit status of its own.
 public enum GatewayError: Error, CustomStringConvertible {
   /// The configuration does not fit this host.
-  case configuration(String)
+  case configuration(SettingsError)
   /// Privileges are missing.
   case notPermitted(String)
   /// Anything else.
@@ -15,7 +16,8 @@ public enum GatewayError: Error, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .configuration(let text), .notPermitted(let text), .failed(let text): text
+    case .configuration(let error): "\(error)"
+    case .notPermitted(let text), .failed(let text): text
     }
   }
 }

@@ -8,10 +8,10 @@ import PacketIO
 /// the process that made it ends, and lets nobody else touch it. The child ends when its end of our socket closes. So
 /// nothing is ever left behind, not even after `kill -9`, and the table doubles as the lock on its device. Only the
 /// child needs CAP_NET_ADMIN from then on.
-public final class HostQuieting {
+final class HostQuieting {
   private let nft: pid_t
   /// Our end of nft's standard input and output.
-  public let descriptor: Int32
+  let descriptor: Int32
   private var isOpen = true
 
   /// Milliseconds that another gateway's table may outlive it, after it was killed: nft must see its input end.
@@ -39,12 +39,22 @@ public final class HostQuieting {
   deinit { remove() }
 
   /// Removes every rule; the kernel has done so when this returns.
-  public func remove() {
+  func remove() {
     guard isOpen else { return }
     isOpen = false
     close(descriptor)
     var status: Int32 = 0
     while waitpid(nft, &status, 0) < 0 && errno == EINTR {}
+  }
+
+  /// Whether nft still runs; reads and forgets what it says of its own accord.
+  var isAlive: Bool {
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+      let count = recv(descriptor, &chunk, chunk.count, Int32(MSG_DONTWAIT))
+      if count == 0 { return false }
+      if count < 0 { return errno == EAGAIN || errno == EINTR }
+    }
   }
 
   /// `nft` is in sbin, which a user's PATH may not name.

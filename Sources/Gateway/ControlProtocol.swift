@@ -1,0 +1,188 @@
+import Engine
+
+/// What clients ask a running gateway: one JSON object on one line, answered by one line; then the connection closes.
+public struct ControlRequest: Codable, Sendable {
+  /// A command of the protocol.
+  public enum Command: String, Codable, Sendable { case status, flows }
+
+  public var command: Command
+  /// At most so many sessions.
+  public var limit: Int?
+
+  public init(_ command: Command, limit: Int? = nil) {
+    self.command = command
+    self.limit = limit
+  }
+
+  /// Longest request that is read, in bytes.
+  static let maximumBytes = 4096
+  /// Most sessions that one answer holds: the worker stands still while it copies them.
+  public static let maximumSessions = 10_000
+}
+
+/// A gateway's answer: one of its members is there.
+public struct ControlAnswer: Codable, Sendable {
+  public var error: String?
+  public var status: StatusReport?
+  public var flows: [FlowReport]?
+}
+
+/// A running gateway at one moment.
+public struct StatusReport: Codable, Sendable {
+  // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+  /// Frames by what became of them: received = forwarded + dropped + consumed + passed + held.
+  public struct Frames: Codable, Sendable, Equatable {
+    public var received, forwarded, dropped, consumed, passed, held, generated: UInt64
+
+    init(_ counts: InterfaceCounts) {
+      received = counts.received
+      forwarded = counts.forwarded
+      dropped = counts.dropped
+      consumed = counts.consumed
+      passed = counts.passed
+      held = counts.held
+      generated = counts.generated
+    }
+  }
+
+  /// The receive ring of a device.
+  public struct Ring: Codable, Sendable {
+    /// Frames that the kernel offered to the ring.
+    public var frames: UInt64
+    /// Those that found no free slot.
+    public var drops: UInt64
+    public var slots: Int
+  }
+
+  public struct Sessions: Codable, Sendable {
+    public var created, expired, live: UInt64
+    public var capacity: Int
+    public var tableBytes: Int
+
+    enum CodingKeys: String, CodingKey {
+      case created, expired, live, capacity
+      case tableBytes = "table_bytes"
+    }
+  }
+
+  public var version: String
+  public var process: Int32
+  public var mode: String
+  public var uptimeSeconds: Double
+  /// Sums over all interfaces.
+  public var frames: Frames
+  /// By interface name.
+  public var interfaces: [String: Frames]
+  /// By device name.
+  public var rings: [String: Ring]
+  /// Non-zero ones, by reason.
+  public var drops: [String: UInt64]
+  /// The same by interface name.
+  public var dropsByInterface: [String: [String: UInt64]]
+  /// Non-zero ones, by name.
+  public var events: [String: UInt64]
+  public var sessions: Sessions
+
+  enum CodingKeys: String, CodingKey {
+    case version, process, mode, frames, interfaces, rings, drops, events, sessions
+    case uptimeSeconds = "uptime_seconds"
+    case dropsByInterface = "drops_by_interface"
+  }
+}
+
+/// One live session.
+public struct FlowReport: Codable, Sendable {
+  /// A direction as it arrives.
+  public struct Direction: Codable, Sendable {
+    public var source: String
+    public var destination: String
+    public var interface: String
+    public var packets: UInt64
+    public var bytes: UInt64
+
+    init(_ direction: SessionReport.Direction, _ plan: Plan) {
+      source = "\(direction.source)"
+      destination = "\(direction.destination)"
+      interface = plan.interfaces[direction.interface].name
+      packets = direction.packets
+      bytes = direction.bytes
+    }
+  }
+
+  public var identity: UInt64
+  /// "tcp", "udp", "icmp", or a number.
+  public var ipProtocol: String
+  public var state: String
+  /// "forward", "masquerade" or "hairpin".
+  public var origin: String
+  /// The forward's name, or the masquerade as "from -> to"; empty for hairpin.
+  public var rule: String
+  public var original: Direction
+  public var reply: Direction
+  public var idleSeconds: Double
+  public var remainingSeconds: Double
+
+  enum CodingKeys: String, CodingKey {
+    case state, origin, rule, original, reply
+    case identity = "id"
+    case ipProtocol = "protocol"
+    case idleSeconds = "idle_seconds"
+    case remainingSeconds = "remaining_seconds"
+  }
+
+  init(_ session: SessionReport, _ plan: Plan) {
+    identity = session.identity
+    switch session.ipProtocol {
+    case 1: ipProtocol = "icmp"
+    case 6: ipProtocol = "tcp"
+    case 17: ipProtocol = "udp"
+    default: ipProtocol = "\(session.ipProtocol)"
+    }
+    state = session.state
+    switch session.origin {
+    case .forward(let index): (origin, rule) = ("forward", plan.forwards[index].name)
+    case .masquerade(let index):
+      let pair = plan.masquerades[index]
+      (origin, rule) = ("masquerade", "\(plan.interfaces[pair.from].name) -> \(plan.interfaces[pair.to].name)")
+    case .hairpin: (origin, rule) = ("hairpin", "")
+    }
+    original = Direction(session.original, plan)
+    reply = Direction(session.reply, plan)
+    idleSeconds = Double(session.idle) / 1e9
+    remainingSeconds = Double(session.remaining) / 1e9
+  }
+}
+
+extension StatusReport {
+  /// - Parameter rings: by device name.
+  init(_ report: EngineReport, plan: Plan, rings: [String: Ring], version: String, process: Int32, uptime: UInt64) {
+    self.version = version
+    self.process = process
+    self.rings = rings
+    mode = plan.mode.rawValue
+    uptimeSeconds = Double(uptime) / 1e9
+    frames = Frames(report.counts.reduce(into: InterfaceCounts()) { $0 += $1 })
+    interfaces = [:]
+    drops = [:]
+    dropsByInterface = [:]
+    for (index, interface) in plan.interfaces.enumerated() where index < report.counts.count {
+      interfaces[interface.name] = Frames(report.counts[index])
+      var found: [String: UInt64] = [:]
+      for reason in DropReason.allCases {
+        let count = report.drops[index][Int(reason.rawValue)]
+        guard count > 0 else { continue }
+        found[reason.name] = count
+        drops[reason.name, default: 0] += count
+      }
+      if !found.isEmpty { dropsByInterface[interface.name] = found }
+    }
+    events = [:]
+    for event in Event.allCases where Int(event.rawValue) < report.events.count {
+      let count = report.events[Int(event.rawValue)]
+      if count > 0 { events[event.name] = count }
+    }
+    sessions = Sessions(
+      created: report.sessionCounts.created, expired: report.sessionCounts.expired, live: report.sessionCounts.live,
+      capacity: plan.sessions, tableBytes: report.tableBytes)
+  }
+}

@@ -1,0 +1,224 @@
+import CLinux
+import Engine
+import Glibc
+import Logging
+import PacketIO
+import Settings
+
+/// What `sluice run` was told besides its configuration.
+public struct GatewayOptions: Sendable {
+  /// Take the device that carries the default route all the same.
+  public var force = false
+  /// Settles every random choice; nil for a random one.
+  public var seed: UInt64?
+  /// Path of the control socket; nil for the namespace's own.
+  public var controlPath: String?
+  public var version = ""
+  /// Re-reads the configuration file: what SIGHUP does.
+  public var reread: (@Sendable () throws -> SettingsFile)?
+
+  public init() {}
+}
+
+/// A gateway from start to end. The main thread does everything but frames: signals, clients, statistics.
+public struct GatewayRun: ~Copyable {
+  private let complete: CompletePlan
+  private let options: GatewayOptions
+  private let logger: Logger
+  private let signals: HostSignals
+  private let quieting: HostQuieting
+  private let control: ControlServer
+  private let worker: WorkerThread
+  private let descriptors: [Int32]
+  private let started = monotonicTime()
+  private var rings: [RingStatistics]
+  private var watch: DeviceWatch
+
+  /// Forwards until SIGTERM or SIGINT; everything is put back as it was when this returns or throws.
+  ///
+  /// - Parameter isReady: called once frames are being forwarded.
+  public static func run(
+    _ settings: SettingsFile, options: GatewayOptions, logger: Logger, isReady: () -> Void
+  ) throws(GatewayError) {
+    var gateway = try start(settings, options, logger)
+    isReady()
+    let result = gateway.serve()
+    gateway.finish()
+    if let result { throw result }
+  }
+
+  // MARK: Start
+
+  private static func start(
+    _ settings: SettingsFile, _ options: GatewayOptions, _ logger: Logger
+  ) throws(GatewayError) -> GatewayRun {
+    try Privileges.require()
+    let complete = try CompletePlan(settings)
+    try refuseDefaultRoute(complete, settings, options, logger)
+    do {
+      // What can fail without touching anything comes first.
+      let seed = options.seed ?? UInt64.random(in: .min ... .max)
+      let forwarder = try Forwarder(
+        plan: complete.plan, links: complete.links.interfacesOfLinks, seed: seed, clock: monotonicTime())
+      let signals = try HostSignals()
+      let control = try ControlServer(path: options.controlPath ?? ControlSocket.defaultPath)
+      let links = complete.links.links
+      let quieting = try HostQuieting(
+        Array(zip(links.map(\.device), QuietingRules.rules(for: complete.plan, links: complete.links))))
+      let rings = try RingSet.open(links: links.map { ($0.device, $0.macs) })
+      let transmitter = try Transmitter.open(devices: complete.links.deviceOfInterface)
+      let mailbox = try Mailbox()
+      try Privileges.drop()
+      return try GatewayRun(
+        complete: complete, options: options, logger: logger, signals: signals, quieting: quieting, control: control,
+        mailbox: mailbox, forwarder: forwarder, rings: rings, transmitter: transmitter)
+    } catch let error as GatewayError {
+      throw error
+    } catch let error as SystemError {
+      throw GatewayError(error)
+    } catch {
+      throw .failed("\(error)")
+    }
+  }
+
+  private init(
+    complete: CompletePlan, options: GatewayOptions, logger: Logger, signals: consuming HostSignals,
+    quieting: HostQuieting, control: ControlServer, mailbox: Mailbox, forwarder: consuming Forwarder,
+    rings: consuming RingSet, transmitter: consuming Transmitter
+  ) throws(GatewayError) {
+    let descriptors = rings.descriptors
+    var workerOptions = WorkerOptions()
+    // A worker that spins while its peers wait for the core makes them wait longer.
+    if complete.plan.workers > sysconf(Int32(_SC_NPROCESSORS_ONLN)) { workerOptions.spin = 0 }
+    worker = try WorkerThread.start(
+      Worker(
+        judge: forwarder, rings: rings, transmitter: transmitter, interfaceCount: complete.plan.interfaces.count,
+        mailbox: mailbox, options: workerOptions))
+    self.complete = complete
+    self.options = options
+    self.logger = logger
+    self.signals = signals
+    self.quieting = quieting
+    self.control = control
+    self.descriptors = descriptors
+    self.rings = descriptors.map { _ in RingStatistics() }
+    watch = DeviceWatch(complete)
+    logStart()
+  }
+
+  /// A machine that one is logged into over the network would be cut off.
+  private static func refuseDefaultRoute(
+    _ complete: CompletePlan, _ settings: SettingsFile, _ options: GatewayOptions, _ logger: Logger
+  ) throws(GatewayError) {
+    guard complete.plan.mode == .dedicated else { return }
+    let devices = complete.links.links.map(\.device.name)
+    logger.notice("dedicated mode: this host cannot be reached over \(devices.joined(separator: ", "))")
+    guard !options.force, HostFacts.isMainNamespace else { return }
+    let carriers = HostFacts.defaultRouteDevices
+    for (index, interface) in complete.plan.interfaces.enumerated() where carriers.contains(interface.device) {
+      let text =
+        "device \(interface.device) carries this host's default route, and dedicated mode would cut the host off; "
+        + "use mode = \"alongside\" or another device, or say --force"
+      throw .configuration(settings.error(at: .key(of: .interface(index), "device"), text))
+    }
+  }
+
+  private func logStart() {
+    for link in complete.links.links {
+      let names = link.interfaces.map { complete.plan.interfaces[$0].name }.joined(separator: ", ")
+      let slots = RingGeometry()
+      logger.info(
+        "device \(link.device.name): \(names), mtu \(link.device.mtu), \(slots.slots) slots in \(slots.bytes >> 20) MiB")
+    }
+    let plan = complete.plan
+    logger.info(
+      """
+      \(plan.mode.rawValue) mode, \(plan.forwards.count) forwards, \(plan.masquerades.count) masquerades, \
+      up to \(plan.sessions) sessions
+      """)
+  }
+
+  // MARK: While it runs
+
+  /// Serves signals and clients until it is to stop; the reason if that is a failure.
+  private mutating func serve() -> GatewayError? {
+    var nextSecond = monotonicTime()
+    while true {
+      let now = monotonicTime()
+      if now >= nextSecond {
+        nextSecond = now + 1_000_000_000
+        everySecond()
+      }
+      var entries = [signals.descriptor, quieting.descriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      entries += control.pollEntries
+      _ = sluice_poll(&entries, UInt(entries.count), nextSecond - min(now, nextSecond))
+      while let signal = signals.next() {
+        if signal == SIGHUP { reload() } else { return nil }
+      }
+      if entries[1].revents != 0 && !quieting.isAlive {
+        // SIGTERM to the whole control group ends nft before us; that is no failure.
+        usleep(100_000)
+        if let signal = signals.next(), signal != SIGHUP { return nil }
+        return .failed("nft ended, and with it the rules that hid frames from this host's own stack")
+      }
+      control.serve { request in answer(request) }
+    }
+  }
+
+  private mutating func everySecond() {
+    for index in rings.indices { rings[index].update(descriptor: descriptors[index]) }
+    for change in watch.changes() { logger.warning("\(change)") }
+  }
+
+  private func answer(_ request: ControlRequest) -> ControlAnswer {
+    let limit = request.command == .flows ? max(0, min(request.limit ?? 100, ControlRequest.maximumSessions)) : 0
+    guard let report = worker.mailbox.ask(.report(sessionLimit: limit), within: 2000) else {
+      return ControlAnswer(error: "the worker is too busy to answer")
+    }
+    switch request.command {
+    case .status: return ControlAnswer(status: status(report))
+    case .flows: return ControlAnswer(flows: report.sessions.map { FlowReport($0, complete.plan) })
+    }
+  }
+
+  private func status(_ report: EngineReport) -> StatusReport {
+    var byDevice: [String: StatusReport.Ring] = [:]
+    for (index, link) in complete.links.links.enumerated() {
+      byDevice[link.device.name] = StatusReport.Ring(
+        frames: rings[index].frames, drops: rings[index].drops, slots: RingGeometry().slots)
+    }
+    return StatusReport(
+      report, plan: complete.plan, rings: byDevice, version: options.version, process: getpid(),
+      uptime: monotonicTime() - started)
+  }
+
+  /// SIGHUP: the new configuration is checked; taking it over needs a restart so far.
+  private func reload() {
+    do {
+      guard let settings = try options.reread?() else { return }
+      let plan = try CompletePlan(settings).plan
+      if plan == complete.plan {
+        logger.notice("configuration re-read: nothing has changed")
+      } else {
+        logger.warning("configuration re-read: it is good and differs; restart sluice to use it")
+      }
+    } catch {
+      logger.error("configuration re-read, and still running with the old one: \(error)")
+    }
+  }
+
+  // MARK: End
+
+  private mutating func finish() {
+    everySecond()
+    let report = worker.stop()
+    quieting.remove()
+    let status = status(report)
+    logger.info(
+      """
+      stopped: \(status.frames.received) frames received, \(status.frames.forwarded) forwarded, \
+      \(status.frames.dropped) dropped, \(rings.reduce(0) { $0 + $1.drops }) lost before a ring, \
+      \(status.sessions.created) sessions
+      """)
+  }
+}

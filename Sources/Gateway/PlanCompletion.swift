@@ -1,0 +1,63 @@
+import Engine
+import PacketIO
+import Settings
+
+/// A plan with everything filled in that only this host's devices can tell, and the devices.
+struct CompletePlan: Sendable {
+  var plan: Plan
+  var links = LinkTable()
+
+  /// - Throws: what is wrong with a device, at its place in the configuration.
+  init(_ settings: SettingsFile) throws(GatewayError) {
+    plan = settings.plan
+    for index in plan.interfaces.indices {
+      let device = try Self.device(of: index, settings)
+      try complete(index, from: device, settings)
+      links.append(interfaceOn: device, mac: plan.interfaces[index].mac)
+    }
+    for index in plan.forwards.indices where plan.forwards[index].isOnInterface {
+      plan.forwards[index].externals = plan.interfaces[plan.forwards[index].interface].addresses.map(\.address)
+    }
+  }
+
+  private static func device(of index: Int, _ settings: SettingsFile) throws(GatewayError) -> PacketDevice {
+    do {
+      return try PacketDevice(named: settings.plan.interfaces[index].device)
+    } catch .failed(let error) {
+      throw GatewayError(error)
+    } catch {
+      throw .configuration(settings.error(at: .key(of: .interface(index), "device"), "\(error)"))
+    }
+  }
+
+  private mutating func complete(
+    _ index: Int, from device: PacketDevice, _ settings: SettingsFile
+  ) throws(GatewayError) {
+    func wrong(_ key: String, _ text: String) -> GatewayError {
+      .configuration(settings.error(at: .key(of: .interface(index), key), text))
+    }
+    var interface = plan.interfaces[index]
+    interface.link = device.link
+    if device.link == .rawIP {
+      interface.mac = nil
+      guard interface.tags.isEmpty else {
+        throw wrong("vlan", "device \(device.name) carries IP without Ethernet, and so no VLAN tags; leave vlan out")
+      }
+    } else {
+      interface.mac = interface.mac ?? device.mac
+    }
+    // A device lets one tag more than its MTU pass (packet_snd in the kernel's af_packet.c), a second one it does not.
+    let largest = device.mtu - 4 * max(0, interface.tags.count - 1)
+    if let mtu = interface.mtu, mtu > largest {
+      throw wrong("mtu", "mtu \(mtu) is more than device \(device.name) carries; at most \(largest)")
+    }
+    interface.mtu = interface.mtu ?? largest
+    if interface.isAutomatic {
+      interface.addresses = device.addresses()
+      guard !interface.addresses.isEmpty else {
+        throw wrong("address", "device \(device.name) has no IPv4 address that \"auto\" could follow; give it one first")
+      }
+    }
+    plan.interfaces[index] = interface
+  }
+}
