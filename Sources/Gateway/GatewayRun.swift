@@ -128,7 +128,8 @@ public struct GatewayRun: ~Copyable {
       let names = link.interfaces.map { complete.plan.interfaces[$0].name }.joined(separator: ", ")
       let slots = RingGeometry()
       logger.info(
-        "device \(link.device.name): \(names), mtu \(link.device.mtu), \(slots.slots) slots in \(slots.bytes >> 20) MiB")
+        "device \(link.device.name): \(names), mtu \(link.device.mtu), \(slots.slots) slots in \(slots.bytes >> 20) MiB"
+      )
     }
     let plan = complete.plan
     logger.info(
@@ -165,18 +166,24 @@ public struct GatewayRun: ~Copyable {
     }
   }
 
-  private mutating func everySecond() {
+  private mutating func readRings() {
     for index in rings.indices { rings[index].update(descriptor: descriptors[index]) }
+  }
+
+  private mutating func everySecond() {
+    readRings()
     for change in watch.changes() { logger.warning("\(change)") }
   }
 
-  private func answer(_ request: ControlRequest) -> ControlAnswer {
+  private mutating func answer(_ request: ControlRequest) -> ControlAnswer {
     let limit = request.command == .flows ? max(0, min(request.limit ?? 100, ControlRequest.maximumSessions)) : 0
     guard let report = worker.mailbox.ask(.report(sessionLimit: limit), within: 2000) else {
       return ControlAnswer(error: "the worker is too busy to answer")
     }
     switch request.command {
-    case .status: return ControlAnswer(status: status(report))
+    case .status:
+      readRings()
+      return ControlAnswer(status: status(report))
     case .flows: return ControlAnswer(flows: report.sessions.map { FlowReport($0, complete.plan) })
     }
   }

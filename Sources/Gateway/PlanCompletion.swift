@@ -55,7 +55,8 @@ struct CompletePlan: Sendable {
     if interface.isAutomatic {
       interface.addresses = device.addresses()
       guard !interface.addresses.isEmpty else {
-        throw wrong("address", "device \(device.name) has no IPv4 address that \"auto\" could follow; give it one first")
+        throw wrong(
+          "address", "device \(device.name) has no IPv4 address that \"auto\" could follow; give it one first")
       }
     }
     plan.interfaces[index] = interface

@@ -28,7 +28,9 @@ public struct PacketDevice: Sendable, Equatable {
       }
     }
   }
+}
 
+extension PacketDevice {
   /// Reads the facts of the device `name` in the calling thread's network namespace.
   public init(named name: String) throws(Unusable) {
     var facts = sluice_device()

@@ -26,18 +26,3 @@ struct MirrorCommand: ParsableCommand {
     for (name, count) in counts { print(name, count) }
   }
 }
-
-/// Runs `body`, and gives what goes wrong in a gateway its exit status.
-func runGateway<Result>(_ body: () throws(GatewayError) -> Result) throws -> Result {
-  do {
-    return try body()
-  } catch {
-    let status: ExitStatus =
-      switch error {
-      case .configuration: .usage
-      case .notPermitted: .notPermitted
-      case .failed: .failed
-      }
-    throw Failure(status, error.description)
-  }
-}

@@ -7,9 +7,13 @@ struct Sluice: ParsableCommand {
     abstract: "A packet-level port forwarder.",
     version: "0.1.0",
     subcommands: [
+      RunCommand.self,
       CheckCommand.self,
       ReplayCommand.self,
       LabCommand.self,
+      StatusCommand.self,
+      FlowCommand.self,
+      DropsCommand.self,
       MirrorCommand.self,
     ]
   )

@@ -1,0 +1,79 @@
+import ArgumentParser
+import Gateway
+import Glibc
+import Logging
+import Settings
+
+/// `sluice run`: forwards on real interfaces.
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Forward on real interfaces until SIGTERM or SIGINT.",
+    discussion: """
+      Needs CAP_NET_RAW and CAP_NET_ADMIN, and the program nft. Says "sluice: ready" on standard error once it forwards; \
+      the log goes there too. SIGHUP re-reads the configuration and says whether it is good and differs.
+      """)
+
+  @Option(name: .shortAndLong, help: "Configuration file.")
+  var config: String
+
+  @Flag(help: "Take the device of the default route too, though the host cannot be reached over it then.")
+  var force = false
+
+  @Option(help: "Fixes every random choice (default: a random one).")
+  var seed: UInt64?
+
+  @OptionGroup var control: ControlOption
+
+  func run() throws {
+    let path = config
+    let settings = try SettingsFile.load(path: path, purpose: .run)
+    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+    var options = GatewayOptions()
+    options.force = force
+    options.seed = seed
+    options.controlPath = control.control
+    options.version = Sluice.configuration.version
+    options.reread = { try SettingsFile.load(path: path, purpose: .run) }
+    try runGateway {
+      () throws(GatewayError) in
+      try GatewayRun.run(settings, options: options, logger: Logger(label: "sluice")) { complain("ready") }
+    }
+  }
+}
+
+/// How clients and the gateway find each other.
+struct ControlOption: ParsableArguments {
+  @Option(help: "Path of the gateway's control socket (default: one for this network namespace, in /run/sluice).")
+  var control: String?
+
+  /// Asks the running gateway.
+  func ask(_ request: ControlRequest) throws -> ControlAnswer {
+    try runGateway {
+      () throws(GatewayError) in
+      try ControlClient.ask(request, at: control ?? ControlSocket.defaultPath)
+    }
+  }
+
+  func status() throws -> StatusReport {
+    guard let status = try ask(ControlRequest(.status)).status else {
+      throw Failure(.failed, "the gateway answers something else")
+    }
+    return status
+  }
+}
+
+/// Runs `body`, and gives what goes wrong in a gateway its exit status.
+func runGateway<Result>(_ body: () throws(GatewayError) -> Result) throws -> Result {
+  do {
+    return try body()
+  } catch {
+    let status: ExitStatus =
+      switch error {
+      case .configuration: .usage
+      case .notPermitted: .notPermitted
+      case .failed: .failed
+      }
+    throw Failure(status, error.description)
+  }
+}
