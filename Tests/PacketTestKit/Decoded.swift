@@ -62,6 +62,14 @@ package struct Decoded: Sendable {
     package var senderHost: Host
     package var target: Station
     package var targetHost: Host
+
+    package init(operation: UInt16, sender: Station, senderHost: Host, target: Station, targetHost: Host) {
+      self.operation = operation
+      self.sender = sender
+      self.senderHost = senderHost
+      self.target = target
+      self.targetHost = targetHost
+    }
   }
 
   package let bytes: [UInt8]
