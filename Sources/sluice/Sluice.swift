@@ -10,6 +10,7 @@ struct Sluice: ParsableCommand {
       RunCommand.self,
       CheckCommand.self,
       ReplayCommand.self,
+      BenchCommand.self,
       LabCommand.self,
       StatusCommand.self,
       FlowCommand.self,
