@@ -16,6 +16,14 @@ import Testing
     return seen
   }
 
+  /// Dropped for want of a port, and the sender is told 3/13 (RFC 5508 REQ-8) where its station is known.
+  private func refused(_ outcome: TestGateway.Outcome, sourceLocation: SourceLocation = #_sourceLocation) {
+    #expect(outcome.verdict == .drop && outcome.reason == .noPort, sourceLocation: sourceLocation)
+    let told = outcome.made.first?.decoded
+    let isError = told?.icmp?.type == 3 && told?.icmp?.code == 13
+    #expect(outcome.made.count == 1 && (isError || told?.arp?.operation == 1), sourceLocation: sourceLocation)
+  }
+
   @Test(arguments: [true, false])
   func `U1 T1 one inside endpoint keeps one outside endpoint to any destination`(udp: Bool) throws {
     let gateway = try TestGateway(.masqueraded())
@@ -158,7 +166,7 @@ import Testing
       ports.insert(try #require(mapped(gateway, inside)).port)
     }
     #expect(ports == [2000, 2001, 2002, 2003])
-    gateway.receive(.udp("192.168.1.200:4000", client), on: "lan").expectDrop(.noPort)
+    refused(gateway.receive(.udp("192.168.1.200:4000", client), on: "lan"))
     // TCP has its own ports.
     #expect(mapped(gateway, "192.168.1.200:4000", udp: false) != nil)
   }
@@ -169,7 +177,7 @@ import Testing
         { $0.pool = [PortRange(2000, 2003)] },
         more: { $0.forward(.tcp, ports: "2000, 2002-2003", to: "192.168.1.12") }))
     #expect(mapped(gateway, "192.168.1.11:2000", udp: false) == "203.0.113.1:2001")
-    gateway.receive(.tcp("192.168.1.11:2002", client, .syn), on: "lan").expectDrop(.noPort)
+    refused(gateway.receive(.tcp("192.168.1.11:2002", client, .syn), on: "lan"))
     // The forwards reserve TCP only.
     #expect(mapped(gateway, "192.168.1.11:2000") == "203.0.113.1:2000")
     // And the service is still reached.
@@ -204,7 +212,7 @@ import Testing
     let gateway = try TestGateway(.masqueraded(more: { $0.forward(.both, ports: "all", to: "192.168.1.10") }))
     for port: UInt16 in [80, 4000, 65535] { #expect(mapped(gateway, Peer(server, port)) == Peer(wan, port)) }
     // Every port belongs to the forward: nothing is left for others.
-    gateway.receive(.udp("192.168.1.11:4000", client), on: "lan").expectDrop(.noPort)
+    refused(gateway.receive(.udp("192.168.1.11:4000", client), on: "lan"))
   }
 
   @Test func `A2 filtering endpoint-independent: a freed port waits 120 s for its former owner`() throws {
@@ -215,7 +223,7 @@ import Testing
       })
     #expect(mapped(gateway, "192.168.1.10:4000") == "203.0.113.1:2000")
     gateway.advance(to: 301)
-    gateway.receive(.udp("192.168.1.11:4000", client), on: "lan").expectDrop(.noPort)
+    refused(gateway.receive(.udp("192.168.1.11:4000", client), on: "lan"))
     #expect(mapped(gateway, "192.168.1.10:4000") == "203.0.113.1:2000")
     gateway.advance(to: 301 + 301 + 121)
     #expect(mapped(gateway, "192.168.1.11:4000") == "203.0.113.1:2000")
