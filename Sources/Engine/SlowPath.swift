@@ -40,8 +40,8 @@ extension Core {
   mutating func judge(_ slot: UnsafeMutablePointer<FrameSlot>) {
     let link = links.baseAddress! + Int(slot.pointee.link)
     let located = Locator.locate(slot, link, tags)
-    guard slot.pointee.length >= (link.pointee.rawIP == Link.none ? 14 : 1) else { return drop(slot, .truncated) }
-    guard located.interface != Link.none else { return drop(slot, isOurs(slot) ? .unknownVLAN : .notOurMAC) }
+    guard slot.pointee.length >= (link.pointee.rawIP == Link.none ? 14 : 1) else { return refuse(slot, .truncated) }
+    guard located.interface != Link.none else { return refuse(slot, isOurs(slot) ? .unknownVLAN : .notOurMAC) }
     slot.pointee.ingress = located.interface
     let interface = interfaces[Int(located.interface)]
     if interface.plan.link == .ethernet {
@@ -53,7 +53,7 @@ extension Core {
     case EtherType.ipv4: judgeIPv4(slot, network: Int(located.network))
     case EtherType.arp: judgeARP(slot, network: Int(located.network))
     case EtherType.ipv6: refuse(slot, .ipv6Off)
-    case 0: drop(slot, .truncated)
+    case 0: refuse(slot, .truncated)
     default: refuse(slot, .unknownEthertype)
     }
   }
@@ -72,19 +72,19 @@ extension Core {
   private mutating func judgeIPv4(_ slot: UnsafeMutablePointer<FrameSlot>, network: Int) {
     let available = Int(slot.pointee.length) &- network
     let header = IPv4Header(slot.pointee.bytes + network)
-    guard available >= 20 else { return drop(slot, .truncated) }
-    guard header.start.byte(0) &>> 4 == 4, header.length >= 20 else { return drop(slot, .malformedIPv4) }
+    guard available >= 20 else { return refuse(slot, .truncated) }
+    guard header.start.byte(0) &>> 4 == 4, header.length >= 20 else { return refuse(slot, .malformedIPv4) }
     let total = header.totalLength
-    guard total >= header.length else { return drop(slot, .malformedIPv4) }
-    guard total <= available else { return drop(slot, .truncated) }
+    guard total >= header.length else { return refuse(slot, .malformedIPv4) }
+    guard total <= available else { return refuse(slot, .truncated) }
     guard Checksum.fold(Checksum.sum(header.start, count: header.length)) == 0xFFFF else {
-      return drop(slot, .malformedIPv4)
+      return refuse(slot, .malformedIPv4)
     }
     if header.length > 20 {
       switch IPv4Options.examine(header) {
       case .plain: break
-      case .sourceRoute: return drop(slot, .sourceRoute)
-      case .malformed: return drop(slot, .malformedIPv4)
+      case .sourceRoute: return refuse(slot, .sourceRoute)
+      case .malformed: return refuse(slot, .malformedIPv4)
       }
     }
     let ingress = Int(slot.pointee.ingress)
@@ -117,14 +117,14 @@ extension Core {
     switch packet.header.ipProtocol {
     case IPProtocol.tcp:
       guard length >= TCPHeader.minimumLength, Forwarder.ports(packet.transport, IPProtocol.tcp, length) != Forwarder.noPorts
-      else { return drop(packet.slot, .malformedTCP) }
+      else { return refuse(packet.slot, .malformedTCP) }
       packet.kind = FlowKind.tcp
     case IPProtocol.udp:
       guard length >= UDPHeader.length, Forwarder.ports(packet.transport, IPProtocol.udp, length) != Forwarder.noPorts
-      else { return drop(packet.slot, .malformedUDP) }
+      else { return refuse(packet.slot, .malformedUDP) }
       packet.kind = FlowKind.udp
     case IPProtocol.icmp:
-      guard length >= ICMPHeader.length else { return drop(packet.slot, .malformedICMP) }
+      guard length >= ICMPHeader.length else { return refuse(packet.slot, .malformedICMP) }
       switch packet.transport.byte(0) {
       case ICMPHeader.unreachable, ICMPHeader.timeExceeded, ICMPHeader.parameterProblem:
         return judgeICMPError(packet)

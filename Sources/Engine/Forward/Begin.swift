@@ -162,9 +162,9 @@ extension Core {
   /// For one of our own addresses: echo as configured, or nothing.
   private mutating func toOurselves(_ packet: Packet, _ reason: DropReason) {
     if isAlongside { return pass(packet.slot) }
-    guard packet.kind == FlowKind.echoRequest, interfaces[packet.ingress].plan.ping,
-      interfaces.contains(where: { $0.plan.addresses.contains { $0.address.wire == packet.header.destination } })
-    else {
+    let address = packet.header.destination
+    let owner = interfaces.first { $0.plan.addresses.contains { $0.address.wire == address } }
+    guard packet.kind == FlowKind.echoRequest, owner?.plan.ping == true else {
       return reason == .noForward ? unsolicited(packet, reason) : drop(packet.slot, reason)
     }
     answerEcho(packet)

@@ -14,7 +14,6 @@
 ///            47  -
 ///            48  asked since   UInt64  nanoseconds
 ///            56  next          UInt16  of the hash chain
-///            58  used          UInt8   sent to since the last age check
 struct Adjacency {
   static let bytes = 64
 
@@ -123,6 +122,7 @@ struct AdjacencyTable {
   private let heads: Pages
   private let secret: HashSecret
   private var highWater: UInt16 = 1
+  private var freeHead: UInt16 = 0
 
   init(secret: HashSecret) throws(PlanError) {
     self.secret = secret
@@ -158,10 +158,10 @@ struct AdjacencyTable {
 
   /// A new adjacency in state unknown, with the interface's header; nil where the table is full.
   mutating func insert(egress: UInt16, address: UInt32, mtu: UInt32, header: LinkHeader) -> UInt16? {
-    guard highWater != 0 else { return nil }
-    let place = highWater
-    highWater = highWater &+ 1
+    let place = freeHead != 0 ? freeHead : highWater
+    guard place != 0 else { return nil }
     let adjacency = self[place]
+    if place == freeHead { freeHead = adjacency.next } else { highWater = highWater &+ 1 }
     adjacency.line.copyMemory(from: header.bytes, byteCount: 24)
     adjacency.store(24, UInt8(truncatingIfNeeded: header.length))
     adjacency.store(26, egress)
@@ -172,6 +172,40 @@ struct AdjacencyTable {
     adjacency.next = head.pointee
     head.pointee = place
     return place
+  }
+
+  /// Frees every adjacency that nobody waits for and that has no fresh link address. True where that freed any.
+  ///
+  /// Sessions may still name them: whoever calls this must make them forget.
+  mutating func reclaim(at tick: UInt32) -> Bool {
+    let before = freeHead
+    for place in 1..<UInt16.max {
+      let adjacency = self[place]
+      guard adjacency.state == AdjacencyState.unknown || adjacency.state == AdjacencyState.resolved,
+        !adjacency.isReady(at: tick), adjacency.holdCount == 0
+      else { continue }
+      unchain(place)
+      adjacency.state = AdjacencyState.free
+      adjacency.next = freeHead
+      freeHead = place
+    }
+    return freeHead != before
+  }
+
+  private func unchain(_ place: UInt16) {
+    let head = head(self[place].egress, self[place].address)
+    if head.pointee == place {
+      head.pointee = self[place].next
+      return
+    }
+    var candidate = head.pointee
+    while candidate != 0 {
+      if self[candidate].next == place {
+        self[candidate].next = self[place].next
+        return
+      }
+      candidate = self[candidate].next
+    }
   }
 
   /// Sets the link address of the next hop.

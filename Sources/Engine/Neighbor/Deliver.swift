@@ -16,11 +16,23 @@ extension Core {
     let isPlain = interface.plan.link == .rawIP
     let address = isPlain ? 0 : hop.address.wire
     if let found = adjacencies.find(egress: egress, address: address) { return found }
-    guard
-      let made = adjacencies.insert(egress: egress, address: address, mtu: interface.mtu, header: interface.header)
-    else { return nil }
+    let made =
+      adjacencies.insert(egress: egress, address: address, mtu: interface.mtu, header: interface.header)
+      ?? (reclaimAdjacencies()
+        ? adjacencies.insert(egress: egress, address: address, mtu: interface.mtu, header: interface.header) : nil)
+    guard let made else { return nil }
     if isPlain { adjacencies[made].state = AdjacencyState.permanent }
     return made
+  }
+
+  /// Makes room among 65,535 neighbours. Rare, so it may walk all sessions: none of them counts its users.
+  private mutating func reclaimAdjacencies() -> Bool {
+    guard adjacencies.reclaim(at: clock.tick) else { return false }
+    for flow in 2..<max(2, flows.sessions.highWater &<< 1) {
+      let line = flows.sessions.flow(flow)
+      if adjacencies[line.adjacency].state == AdjacencyState.free { line.adjacency = 0 }
+    }
+    return true
   }
 
   /// A flow's adjacency, looked up the first time that it is needed: replies leave by the interface of arrival.
