@@ -183,8 +183,8 @@ extension Checker {
     return nil
   }
 
-  /// True if some interface has this address itself.
-  func isOwn(_ address: IPv4Address) -> Int? {
+  /// The interface that has this address itself.
+  func owner(of address: IPv4Address) -> Int? {
     plan.interfaces.firstIndex { $0.addresses.contains { $0.address == address } }
   }
 

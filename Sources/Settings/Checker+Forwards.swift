@@ -180,7 +180,7 @@ extension Checker {
     if plan.interfaces.indices.contains(where: { notes[$0].role == nil }) { return nil }
     let unknown = outside.filter { !notes[$0].areAddressesKnown }
     if unknown.count == 1 { return (unknown[0], address) }
-    guard unknown.isEmpty || unknown.contains(where: { !plan.interfaces[$0].isAutomatic }) == false else { return nil }
+    if unknown.contains(where: { !plan.interfaces[$0].isAutomatic }) { return nil }
     let list = outside.flatMap { plan.interfaces[$0].addresses.map(\.description) }.joined(separator: ", ")
     let hint = list.isEmpty ? "write out the addresses of one" : "write one of \(list), or inside their prefixes"
     fail(piece, "external \(address) is neither an address of an outside interface nor inside its prefix; \(hint)")

@@ -23,15 +23,10 @@ extension Checker {
 
   /// The name becomes a file name (`IF.pcap`) and stands before `=` on the command line.
   private mutating func checkName(_ entry: Entry) {
-    let isFit = entry.key.utf8.allSatisfy { byte in
-      byte < 128 && (Character(UnicodeScalar(byte)).isLetter || Character(UnicodeScalar(byte)).isNumber)
-        || [45, 46, 95].contains(byte)
-    }
-    guard isFit, (1...64).contains(entry.key.utf8.count), !entry.key.hasPrefix(".") else {
-      let form = "1 to 64 letters, digits, \"-\", \"_\" or \".\" (not first)"
-      fail(entry.keyPlace, "\(quoted(entry.key)) cannot name an interface; use \(form)")
-      return
-    }
+    let isFit = entry.key.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
+    if isFit, (1...64).contains(entry.key.count), !entry.key.hasPrefix(".") { return }
+    let form = "1 to 64 letters, digits, \"-\", \"_\" or \".\" (not first)"
+    fail(entry.keyPlace, "\(quoted(entry.key)) cannot name an interface; use \(form)")
   }
 
   private mutating func readInterface(_ name: String, _ node: Node) {
@@ -91,7 +86,7 @@ extension Checker {
       }
       return [VLANTag(protocolID: 0x8100, vlan: UInt16(number))]
     case .string(let text):
-      let parts = Piece(text[...], of: node).split(by: ".")
+      let parts = Piece(text, of: node).split(by: ".")
       let numbers = parts.map { decimal($0.text, upTo: 4094) ?? 0 }
       guard parts.count <= 2 else {
         fail(node, "\(quoted(text)) is no vlan; \(form)")

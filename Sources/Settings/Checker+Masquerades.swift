@@ -44,7 +44,7 @@ extension Checker {
   /// `ports`: in `alongside` required, since the host opens connections of its own from its ip_local_port_range.
   private mutating func pool(_ fields: Fields) -> [PortRange]? {
     let suggestion = localPorts.map { local in
-      local.last < 60000 ? "\(local.last + 1)-65535" : local.first > 1024 ? "1024-\(local.first - 1)" : "1-1023"
+      local.last < 64512 ? "\(local.last + 1)-65535" : local.first > 1024 ? "1024-\(local.first - 1)" : "1-1023"
     }
     let example = quoted(plan.mode == .alongside ? suggestion ?? "20000-29999" : "1-65535")
     guard fields["ports"] != nil || plan.mode != .alongside else {

@@ -64,7 +64,7 @@ extension Checker {
       fail(piece, "\(address) is \(what); write the address of the host that serves this forward")
       return false
     }
-    if let own = isOwn(address) {
+    if let own = owner(of: address) {
       let name = plan.interfaces[own].name
       fail(
         piece, "\(address) is interface \(name)'s own address; write the address of the host that serves this forward")

@@ -4,25 +4,36 @@ import Engine
 struct Piece {
   var text: Substring
   var literal: Node
+  /// True for the string as a whole: its place is where the literal begins, not what stands behind the quote.
+  var isWhole: Bool
 
-  init(_ text: Substring, of literal: Node) {
-    self.text = text
+  init(_ text: String, of literal: Node) {
+    self.text = text[...]
     self.literal = literal
+    isWhole = true
   }
 
-  /// A part of this piece.
-  func part(_ text: Substring) -> Piece { Piece(text, of: literal) }
+  /// A part of this piece: its text must be a slice of this one's.
+  func part(_ text: Substring) -> Piece {
+    var piece = self
+    piece.text = text
+    piece.isWhole = false
+    return piece
+  }
 
   /// The parts between separators, without the blanks around them.
   func split(by separator: Character) -> [Piece] {
     text.split(separator: separator, omittingEmptySubsequences: false).map { part($0).trimmed }
   }
 
-  var trimmed: Piece {
+  var trimmed: Piece { part(Self.trim(text)) }
+
+  /// A text without blanks around it.
+  static func trim(_ text: Substring) -> Substring {
     var text = text
-    while text.first == " " || text.first == "\t" { text.removeFirst() }
-    while text.last == " " || text.last == "\t" { text.removeLast() }
-    return part(text)
+    while text.first?.isWhitespace == true { text.removeFirst() }
+    while text.last?.isWhitespace == true { text.removeLast() }
+    return text
   }
 }
 
@@ -42,8 +53,8 @@ struct Fields {
 
   subscript(key: String) -> Node? { nodes[key]?.node }
 
-  /// Where each key stands.
-  var keyPlaces: [String: Place] { nodes.mapValues(\.keyPlace) }
+  /// Where the value of each key stands.
+  var valuePlaces: [String: Place] { nodes.mapValues(\.node.place) }
 }
 
 /// Makes a plan of a tree, and collects everything that is wrong with it.
@@ -108,6 +119,7 @@ struct Checker {
   mutating func fail(_ piece: Piece, _ text: String) { fail(place(of: piece), text) }
 
   func place(of piece: Piece) -> Place {
+    if piece.isWhole { return piece.literal.place }
     let value = piece.text.base
     let offset = value.unicodeScalars.distance(from: value.startIndex, to: piece.text.startIndex)
     return source.place(offset, inside: value, at: piece.literal.place)
@@ -129,7 +141,7 @@ struct Checker {
     let fields = Fields(title: title, place: node.place, entries: entries)
     if let part {
       places[part] = node.place
-      for (key, place) in fields.keyPlaces { places[part.key(key)] = place }
+      for (key, place) in fields.valuePlaces { places[part.key(key)] = place }
     }
     return fields
   }
@@ -158,7 +170,7 @@ struct Checker {
 
   mutating func string(_ node: Node, _ key: String, like example: String) -> Piece? {
     switch node.value {
-    case .string(let text): return Piece(text[...], of: node)
+    case .string(let text): return Piece(text, of: node)
     case .invalid: return nil
     default:
       fail(node, "\(key) is \(node.kind), not a string; write it like \(key) = \(example)")
@@ -176,7 +188,7 @@ struct Checker {
         fail(element, "\(key) holds \(element.kind), not a string; write it like \(key) = \(example)")
         continue
       }
-      pieces.append(Piece(text[...], of: element))
+      pieces.append(Piece(text, of: element))
     }
     return pieces.count == elements.count ? pieces : nil
   }

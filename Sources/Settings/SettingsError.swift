@@ -23,7 +23,8 @@ public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible 
   public init(file: String, place: Place?, text: String) {
     self.file = file
     self.place = place
-    self.text = text
+    // One error is one line, whatever names and keys it quotes.
+    self.text = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 ? " " : $0 }))
   }
 
   /// `FILE:LINE:COLUMN: what is wrong, and what would be right`

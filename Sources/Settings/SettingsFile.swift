@@ -64,7 +64,8 @@ public struct SettingsFile: Sendable {
 
   init(source: Source, purpose: Purpose, localPorts: PortRange?) throws(SettingsErrors) {
     var checker = Checker(source: source, purpose: purpose, localPorts: localPorts)
-    let (root, errors) = source.parse()
+    var recovery = Recovery(source)
+    let (root, errors) = recovery.parse()
     checker.errors = errors
     if let root { checker.check(root) }
     guard checker.errors.isEmpty else { throw SettingsErrors(checker.errors) }
@@ -75,7 +76,7 @@ public struct SettingsFile: Sendable {
     places = checker.places
   }
 
-  /// Where a part stands: a key if it is written, else its part's header, else the file's beginning.
+  /// Where a part stands: a key's value if it is written, else its part's header, else the file's beginning.
   public func location(of part: Part) -> Place {
     if let place = places[part] { return place }
     if case .key(let whole, _) = part { return location(of: whole) }
