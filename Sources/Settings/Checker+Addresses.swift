@@ -38,7 +38,8 @@ extension Checker {
     return isGood
   }
 
-  /// An interface's own IPv4 address; nil for IPv6 too, which says nothing.
+  /// An interface's own IPv4 address; nil for IPv6 too, which says nothing. A wrong host inside a good prefix is said
+  /// to be wrong and taken, so that what else lies outside the prefix is found as well.
   private mutating func hostAddress(_ piece: Piece) -> IPv4Prefix? {
     if piece.text.contains(":") { return nil }
     guard piece.text.contains("/"), let prefix = IPv4Prefix(piece.text), prefix.length > 0 else {
@@ -50,14 +51,11 @@ extension Checker {
     }
     if let what = unusable(prefix.address) {
       fail(piece, "\(prefix.address) is \(what); write a host's address, like \"192.168.1.1/24\"")
-      return nil
-    }
-    // RFC 3021: a /31 has two hosts and nothing else; a /32 is its host.
-    if prefix.length <= 30, prefix.address == prefix.network || prefix.address == prefix.last {
+    } else if prefix.length <= 30, prefix.address == prefix.network || prefix.address == prefix.last {
+      // RFC 3021: a /31 has two hosts and nothing else; a /32 is its host.
       let what = prefix.address == prefix.network ? "network" : "broadcast"
       let range = "\(IPv4Address(prefix.network.value + 1)) to \(IPv4Address(prefix.last.value - 1))"
       fail(piece, "\(prefix.address) is the \(what) address of \(prefix.networkPrefix); write a host's, \(range)")
-      return nil
     }
     return prefix
   }

@@ -177,7 +177,8 @@ extension Checker {
       }
       return (index, address)
     }
-    if plan.interfaces.indices.contains(where: { notes[$0].role == nil }) { return nil }
+    let mayBeOutside = plan.interfaces.indices.filter { notes[$0].role == nil }
+    if mayBeOutside.contains(where: { !notes[$0].areAddressesKnown || owns(address, $0) }) { return nil }
     let unknown = outside.filter { !notes[$0].areAddressesKnown }
     if unknown.count == 1 { return (unknown[0], address) }
     if unknown.contains(where: { !plan.interfaces[$0].isAutomatic }) { return nil }
@@ -185,6 +186,10 @@ extension Checker {
     let hint = list.isEmpty ? "write out the addresses of one" : "write one of \(list), or inside their prefixes"
     fail(piece, "external \(address) is neither an address of an outside interface nor inside its prefix; \(hint)")
     return nil
+  }
+
+  private func owns(_ address: IPv4Address, _ interface: Int) -> Bool {
+    plan.interfaces[interface].addresses.contains { $0.contains(address) }
   }
 
   /// The interface of this name, if it has the role that is needed here.

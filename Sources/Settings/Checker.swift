@@ -110,13 +110,24 @@ struct Checker {
 
   // MARK: Errors
 
+  /// After so many it is no configuration; a file of a million commas should not take an hour to say so.
+  private static let errorLimit = 1000
+
   mutating func fail(_ place: Place, _ text: String) {
-    errors.append(SettingsError(file: source.file, place: place, text: text))
+    guard errors.count <= Self.errorLimit else { return }
+    let isLast = errors.count == Self.errorLimit
+    errors.append(
+      SettingsError(
+        file: source.file, place: place,
+        text: isLast ? "more than \(Self.errorLimit) mistakes; mend those before and try again" : text))
   }
 
   mutating func fail(_ node: Node, _ text: String) { fail(node.place, text) }
 
-  mutating func fail(_ piece: Piece, _ text: String) { fail(place(of: piece), text) }
+  mutating func fail(_ piece: Piece, _ text: String) {
+    // Finding the place takes a walk through the line.
+    if errors.count <= Self.errorLimit { fail(place(of: piece), text) }
+  }
 
   func place(of piece: Piece) -> Place {
     if piece.isWhole { return piece.literal.place }

@@ -149,6 +149,7 @@ struct Recovery {
     if what.hasPrefix(lead) { what = what.dropFirst(lead.count) }
     let hints: [(String, String)] = [
       ("table header", "write a header like [interface.wan] or [[forward]]"),
+      ("bare key", "write a word, like KEY = VALUE or [engine]"),
       ("string", "close the string on its line with the quote that opened it"),
       ("escape", "write a backslash as two, or use single quotes"),
       ("unicode scalar", "write \\uXXXX with four hex digits"),

@@ -150,6 +150,7 @@ let syntaxMistakes: [Mistake] = [
   ),
   .added("string left open", says: "close the string", text: "[timeouts]\nudp = \"5m▸\nicmp = \"7s\""),
   .added("header left open", says: "write a header like [interface.wan]", text: "[timeouts▸\nudp = \"5m\""),
+  .added("header without a key", says: "like KEY = VALUE or [engine]", text: "[▸=a]\nudp = \"5m\""),
   .added("list left open", says: "a bracket at the end", text: "[[masquerade]]\nfrom = [\"lan\"\n▸to = \"wan\""),
   .added(
     "several at once", says: "has no value", "write udp = \"5m\"", "is no duration",
