@@ -132,11 +132,14 @@ public final class CaptureReader {
     return "link type \(type) (\(name)): only Ethernet (1), RAW (101), IPV4 (228) and IPV6 (229) are read"
   }
 
-  /// The first four bytes, left in place: `ungetc` serves pipes as well.
+  /// The first four bytes, left in place.
+  ///
+  /// Seeking has a second use: from then on glibc keeps count of the offset, and `ftell` needs no system call. A pipe,
+  /// which cannot seek, takes the bytes back.
   private static func peek(_ file: UnsafeMutablePointer<FILE>) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: 4)
     let count = fread(&bytes, 1, bytes.count, file)
-    for byte in bytes.prefix(count).reversed() { ungetc(CInt(byte), file) }
+    if fseek(file, 0, SEEK_SET) != 0 { for byte in bytes.prefix(count).reversed() { ungetc(CInt(byte), file) } }
     return Array(bytes.prefix(count))
   }
 }
