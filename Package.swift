@@ -51,7 +51,7 @@ let package = Package(
     .testTarget(name: "SettingsTests", dependencies: ["Settings", "Engine"], swiftSettings: strict),
     .testTarget(name: "CaptureTests", dependencies: ["Capture", "PacketTestKit"], swiftSettings: strict),
     .testTarget(
-      name: "ReplayTests", dependencies: ["Replay", "Capture", "Settings", "Engine", "PacketTestKit"],
+      name: "ReplayTests", dependencies: ["Replay", "Capture", "Settings", "Engine", "PacketTestKit", "sluice"],
       swiftSettings: strict),
     .testTarget(
       name: "GatewayTests", dependencies: ["Gateway", "PacketIO", "Settings", "Engine", "PacketTestKit"],

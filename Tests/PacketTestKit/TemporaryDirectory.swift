@@ -28,6 +28,8 @@ public final class TemporaryDirectory {
     [UInt8](try Data(contentsOf: URL(fileURLWithPath: self(name))))
   }
 
-  /// Names of the files in it, sorted.
-  public func list() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+  /// Names of the files in it, or in a directory in it, sorted.
+  public func list(_ name: String = "") throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: self(name)).sorted()
+  }
 }
