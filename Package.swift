@@ -47,7 +47,10 @@ let package = Package(
 
     // Tests.
     .target(name: "PacketTestKit", dependencies: ["Engine"], path: "Tests/PacketTestKit", swiftSettings: strict),
-    .testTarget(name: "EngineTests", dependencies: ["Engine", "PacketTestKit"], swiftSettings: strict),
+    .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
+    .testTarget(
+      name: "EngineTests", dependencies: ["Engine", "PacketTestKit", "CAllocationCount"], swiftSettings: strict),
+    .testTarget(name: "BenchTests", dependencies: ["Bench"], swiftSettings: strict),
     .testTarget(name: "SettingsTests", dependencies: ["Settings", "Engine"], swiftSettings: strict),
     .testTarget(name: "CaptureTests", dependencies: ["Capture", "PacketTestKit"], swiftSettings: strict),
     .testTarget(
