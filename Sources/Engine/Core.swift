@@ -123,7 +123,8 @@ struct Core {
     for (index, members) in linked.enumerated() {
       for member in members where interfaces[member].plan.link == .ethernet {
         entries.append(
-          TagEntry(link: UInt16(index), interface: UInt16(member), interfaces[member].plan.tags, interfaces[member].mac))
+          TagEntry(link: UInt16(index), interface: UInt16(member), interfaces[member].plan.tags, interfaces[member].mac)
+        )
       }
     }
     let table = UnsafeMutableBufferPointer<TagEntry>.allocate(capacity: entries.count)

@@ -157,7 +157,8 @@ public struct Forwarder: ~Copyable {
     let key = line.key
     return SessionReport.Direction(
       source: Endpoint(IPv4Address(wire: key.source), key.sourcePort.bigEndian),
-      destination: Endpoint(IPv4Address(wire: key.destination), key.destinationPort.bigEndian), interface: Int(key.scope),
+      destination: Endpoint(IPv4Address(wire: key.destination), key.destinationPort.bigEndian),
+      interface: Int(key.scope),
       packets: line.packets, bytes: line.byteCount)
   }
 

@@ -116,7 +116,8 @@ extension Core {
     if packet.header.isFragment { return judgeFragment(packet) }
     switch packet.header.ipProtocol {
     case IPProtocol.tcp:
-      guard length >= TCPHeader.minimumLength, Forwarder.ports(packet.transport, IPProtocol.tcp, length) != Forwarder.noPorts
+      guard length >= TCPHeader.minimumLength,
+        Forwarder.ports(packet.transport, IPProtocol.tcp, length) != Forwarder.noPorts
       else { return refuse(packet.slot, .malformedTCP) }
       packet.kind = FlowKind.tcp
     case IPProtocol.udp:

@@ -101,7 +101,9 @@ struct Flows {
       guard sessions.isExpired(line.head, at: tick) else { return true }
       expire(line.head)
     }
-    if line.state == MappingState.quarantined, Int32(bitPattern: line.lastDeadline &- tick) <= 0 { removeMapping(mapping) }
+    if line.state == MappingState.quarantined, Int32(bitPattern: line.lastDeadline &- tick) <= 0 {
+      removeMapping(mapping)
+    }
     return line.state == MappingState.live
   }
 

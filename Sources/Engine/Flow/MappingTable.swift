@@ -21,8 +21,12 @@ struct MappingLine {
 
   let line: UnsafeMutableRawPointer
 
-  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T { line.load(fromByteOffset: offset, as: T.self) }
-  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) { line.storeBytes(of: value, toByteOffset: offset, as: T.self) }
+  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T {
+    line.load(fromByteOffset: offset, as: T.self)
+  }
+  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) {
+    line.storeBytes(of: value, toByteOffset: offset, as: T.self)
+  }
 
   var insideAddress: UInt32 { load(0) }
   var insidePort: UInt16 { load(8) }

@@ -75,7 +75,8 @@ struct PortPools {
 
   /// Goes once through the ports that lie in both `ranges` and `limit`, from the `random`-th on and around.
   private func search(
-    _ words: UnsafeMutablePointer<UInt64>, _ ranges: UnsafeBufferPointer<PortRange>, _ limit: PortRange, _ parity: UInt64,
+    _ words: UnsafeMutablePointer<UInt64>, _ ranges: UnsafeBufferPointer<PortRange>, _ limit: PortRange,
+    _ parity: UInt64,
     _ random: UInt64
   ) -> UInt16? {
     var total: UInt64 = 0

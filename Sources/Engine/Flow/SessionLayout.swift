@@ -27,9 +27,13 @@ struct FlowLine {
   init(_ line: UnsafeMutableRawPointer) { self.line = line }
 
   @inline(__always)
-  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T { line.load(fromByteOffset: offset, as: T.self) }
+  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T {
+    line.load(fromByteOffset: offset, as: T.self)
+  }
   @inline(__always)
-  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) { line.storeBytes(of: value, toByteOffset: offset, as: T.self) }
+  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) {
+    line.storeBytes(of: value, toByteOffset: offset, as: T.self)
+  }
 
   @inline(__always)
   var key: FlowKey {
@@ -150,9 +154,13 @@ struct CommonLine {
   init(_ line: UnsafeMutableRawPointer) { self.line = line }
 
   @inline(__always)
-  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T { line.load(fromByteOffset: offset, as: T.self) }
+  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T {
+    line.load(fromByteOffset: offset, as: T.self)
+  }
   @inline(__always)
-  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) { line.storeBytes(of: value, toByteOffset: offset, as: T.self) }
+  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) {
+    line.storeBytes(of: value, toByteOffset: offset, as: T.self)
+  }
 
   /// `SessionState` as a number.
   @inline(__always)

@@ -24,14 +24,16 @@ struct Draft {
   /// The key of the reply: what the far side answers to, arriving where the packet leaves.
   var replyKey: FlowKey {
     FlowKey(
-      source: new.destination, sourcePort: new.destinationPort, destination: new.source, destinationPort: new.sourcePort,
+      source: new.destination, sourcePort: new.destinationPort, destination: new.source,
+      destinationPort: new.sourcePort,
       scope: UInt16(truncatingIfNeeded: hop.interface), ipProtocol: new.ipProtocol)
   }
 
   /// What a reply becomes.
   var replyNew: FlowKey {
     FlowKey(
-      source: key.destination, sourcePort: key.destinationPort, destination: key.source, destinationPort: key.sourcePort,
+      source: key.destination, sourcePort: key.destinationPort, destination: key.source,
+      destinationPort: key.sourcePort,
       scope: key.scope, ipProtocol: key.ipProtocol)
   }
 
@@ -158,7 +160,8 @@ extension Core {
     }
   }
 
-  private mutating func masquerade(_ draft: inout Draft, _ index: Int, _ address: UInt32, _ ingress: Int) -> DropReason? {
+  private mutating func masquerade(_ draft: inout Draft, _ index: Int, _ address: UInt32, _ ingress: Int) -> DropReason?
+  {
     let rule = plan.masquerades[index]
     if draft.remote == 0 { draft.remote = draft.key.destination }
     // The target of a one-to-one forward sends from the forward's outside endpoint.

@@ -23,9 +23,13 @@ struct Adjacency {
   init(_ line: UnsafeMutableRawPointer) { self.line = line }
 
   @inline(__always)
-  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T { line.load(fromByteOffset: offset, as: T.self) }
+  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T {
+    line.load(fromByteOffset: offset, as: T.self)
+  }
   @inline(__always)
-  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) { line.storeBytes(of: value, toByteOffset: offset, as: T.self) }
+  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) {
+    line.storeBytes(of: value, toByteOffset: offset, as: T.self)
+  }
 
   @inline(__always)
   var headerLength: UInt8 { load(24) }

@@ -69,7 +69,8 @@ extension Core {
   private mutating func split(_ packet: Packet, _ place: UInt16) {
     let isSent = emit(
       packet.header.start, length: packet.totalLength,
-      offload: Offload.shifted(packet.slot.pointee.offload, by: -packet.network), over: place, priority: packet.priority)
+      offload: Offload.shifted(packet.slot.pointee.offload, by: -packet.network), over: place, priority: packet.priority
+    )
     guard isSent else { return drop(packet.slot, .outboxFull) }
     packet.slot.pointee.verdict = .split
     packet.slot.pointee.egress = adjacencies[place].egress

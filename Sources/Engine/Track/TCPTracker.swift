@@ -140,7 +140,11 @@ struct TCPTracker {
   /// with the largest scale: a window too wide lets a RST through, one too narrow would keep a dead session.
   private func learnScale(_ d: Int, _ scale: UInt8?) {
     line.put(scale ?? 0xF0, 40 &+ d)
-    if scale == nil { line.put(0xF0, 40 &+ (1 &- d)) } else if line.byte(40 &+ (1 &- d)) == 0xF0 { line.put(0xF0, 40 &+ d) }
+    if scale == nil {
+      line.put(0xF0, 40 &+ (1 &- d))
+    } else if line.byte(40 &+ (1 &- d)) == 0xF0 {
+      line.put(0xF0, 40 &+ d)
+    }
   }
 
   private func isValidReset(_ d: Int, _ segment: Segment) -> Bool {

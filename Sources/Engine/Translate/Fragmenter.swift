@@ -2,7 +2,8 @@
 enum Fragmenter {
   /// Puts the pieces into the outbox in order. False, and nothing sent, where there is no room for all of them.
   static func split(
-    _ header: IPv4Header, length: Int, offload: OffloadHeader, over adjacency: Adjacency, priority: UInt16, time: UInt64,
+    _ header: IPv4Header, length: Int, offload: OffloadHeader, over adjacency: Adjacency, priority: UInt16,
+    time: UInt64,
     into outbox: inout Outbox
   ) -> Bool {
     finish(header, length: length, offload)

@@ -44,7 +44,8 @@ struct Locator {
   /// untagged (802.1Q section 6.9.1).
   @inline(never)
   static func locate(
-    _ slot: UnsafeMutablePointer<FrameSlot>, _ link: UnsafeMutablePointer<Link>, _ tags: UnsafeMutableBufferPointer<TagEntry>
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ link: UnsafeMutablePointer<Link>,
+    _ tags: UnsafeMutableBufferPointer<TagEntry>
   ) -> Locator {
     let frame = slot.pointee.bytes
     let length = Int(slot.pointee.length)
@@ -73,7 +74,8 @@ struct Locator {
       offset &+= 4
     }
     return Locator(
-      interface: count > 2 ? Link.none : find(slot.pointee.link, outer, inner, count, link, tags), network: 0, etherType: 0)
+      interface: count > 2 ? Link.none : find(slot.pointee.link, outer, inner, count, link, tags), network: 0,
+      etherType: 0)
   }
 
   @inline(__always)
