@@ -59,6 +59,7 @@ let package = Package(
     .testTarget(
       name: "GatewayTests", dependencies: ["Gateway", "PacketIO", "Settings", "Engine", "PacketTestKit"],
       swiftSettings: strict),
+    .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(name: "LiveTests", dependencies: ["Lab"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -45,7 +45,8 @@ package struct LabNetwork: Sendable {
   package init(name: String) throws(LabError) {
     let allowed = name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }
     guard allowed, (1...32).contains(name.count), Self.owner(ofID: name) == nil else {
-      throw LabError("\(name.shellQuoted) cannot name a lab: up to 32 letters, digits and hyphens, not starting 'pid'")
+      throw LabError(
+        "\(name.shellQuoted) cannot name a lab: up to 32 letters, digits and hyphens would, not 'pid' and a number")
     }
     id = name
   }
@@ -60,7 +61,7 @@ package struct LabNetwork: Sendable {
   /// The process that a network of this id belongs to; nil if it lives until it is taken down.
   static func owner(ofID id: String) -> pid_t? {
     guard id.hasPrefix("pid") else { return nil }
-    return pid_t(id.dropFirst(3).prefix { $0.isNumber }) ?? 0
+    return pid_t(id.dropFirst(3).prefix { $0.isNumber })
   }
 
   package func namespace(_ place: Place) -> String { "sluice-\(id)-\(place.rawValue)" }
