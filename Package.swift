@@ -60,7 +60,9 @@ let package = Package(
       name: "GatewayTests", dependencies: ["Gateway", "PacketIO", "Settings", "Engine", "PacketTestKit"],
       swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
-    .testTarget(name: "LiveTests", dependencies: ["Lab"], swiftSettings: strict),
+    .testTarget(
+      name: "LiveTests", dependencies: ["Lab", "Capture", "PacketTestKit"], exclude: ["tagged-echo.py"],
+      swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -62,7 +62,7 @@ extension LabNetwork {
     """
 
   /// What the server offers behind those forwards (`lab serve` in its namespace).
-  static let serverArguments = ["--http", "8080,8820,8840,9100-9103", "--udp-echo", "7007"]
+  package static let serverArguments = ["--http", "8080,8820,8840,9100-9103", "--udp-echo", "7007"]
   /// What the client offers to inside hosts.
-  static let clientArguments = ["--http", "8000"]
+  package static let clientArguments = ["--http", "8000"]
 }

@@ -1,0 +1,46 @@
+import Lab
+import Testing
+
+extension Live {
+  /// Frame by frame at both ends, offloads off: what a port forward may change is changed, everything else is not.
+  @Suite struct FrameTests {
+    private static var bare: LabNetwork.Shape {
+      var shape = LabNetwork.Shape()
+      shape.offloads = false
+      return shape
+    }
+
+    @Test("every frame of a TCP transfer, both ways: right checksums, none doubled or changed, no reset")
+    func transfer() throws {
+      try Rig.with("frames", Self.bare) { rig in
+        let audit = try CaptureAudit(rig) {
+          try #expect(
+            rig.digest(.client, LabNetwork.gatewayOutside, bytes: 10_000_000) == rig.truth(bytes: 10_000_000))
+          try #expect(rig.uploadDigest(bytes: 5_000_000) == rig.truth(bytes: 5_000_000))
+        }
+        #expect(audit.problems(allowsLoss: true) == [])
+        #expect(audit.forwardedFrames > 10_000)
+      }
+    }
+
+    @Test("small traffic one by one: nothing lost, doubled or changed")
+    func smallTraffic() throws {
+      try Rig.with("frames", Self.bare) { rig in
+        let audit = try CaptureAudit(rig) {
+          let outside = LabNetwork.gatewayOutside
+          let echoes = try rig.shell(
+            .client,
+            "exec 3<>/dev/udp/\(outside)/7007; "
+              + "for n in {1..20}; do echo datagram $n >&3; read -t 2 line <&3; echo $line; done")
+          #expect(echoes == (1...20).map { "datagram \($0)" }.joined(separator: "\n"))
+          _ = try rig.fetch(.client, "\(outside)/")
+          _ = try rig.fetch(.server, "\(LabNetwork.client):8000/")
+          let ping = try rig.shell(.client, "ping -n -c 5 -i 0.2 \(LabNetwork.wholeHostOutside)")
+          #expect(ping.contains("5 received, 0% packet loss") && !ping.contains("DUP"))
+        }
+        #expect(audit.problems() == [])
+        #expect(audit.forwardedFrames > 60)
+      }
+    }
+  }
+}
