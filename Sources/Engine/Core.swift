@@ -22,6 +22,9 @@ struct Core {
   let outsideAddresses: [UInt32: Int]
   /// Inside interfaces' own addresses; raw -> interface.
   let insideAddresses: [UInt32: Int]
+  /// Targets that have their outside address themselves (a forward that changes the port alone), by wire address: they
+  /// send from an address that is ours for everybody else.
+  let publicTargets: Set<UInt32>
   /// In `alongside` mode frames that are not ours are the host's.
   let isAlongside: Bool
   let timeouts: TickTimeouts
@@ -70,6 +73,10 @@ struct Core {
     self.interfaces = interfaces
     outsideAddresses = outside
     insideAddresses = inside
+    let own = Set(interfaces.flatMap { $0.plan.addresses.map(\.address) })
+    publicTargets = Set(
+      plan.forwards.filter { $0.isEnabled && $0.externals.contains($0.target) && !own.contains($0.target) }
+        .map(\.target.wire))
     isAlongside = plan.mode == .alongside
     timeouts = TickTimeouts(plan.timeouts)
     defaultPool = Self.copy([PortRange(1024, 65535)])

@@ -102,7 +102,8 @@ extension Core {
 
   private func isMartian(source: IPv4Address, _ destination: IPv4Address, _ ingress: Int) -> Bool {
     if Martian.isNever(source: source, destination: destination) { return true }
-    if outsideAddresses[source.wire] != nil || insideAddresses[source.wire] != nil { return true }
+    if insideAddresses[source.wire] != nil { return true }
+    if outsideAddresses[source.wire] != nil, !publicTargets.contains(source.wire) { return true }
     if interfaces.contains(where: { $0.isBroadcast(source) || $0.isBroadcast(destination) }) { return true }
     // Strict towards inside hosts: a source must be reached through the interface that it comes in by (RFC 3704).
     guard let hop = routes.find(source) else { return false }

@@ -189,6 +189,23 @@ import Testing
     gateway.receive(answer, on: "lan").expectForward(answer.translated(from: Peer(wan, 80)), on: "wan2")
   }
 
+  @Test func `a target with the outside address itself: only the port changes, and only inside may send from it`()
+    throws
+  {
+    let gateway = try TestGateway(
+      .home {
+        $0.route("203.0.113.200/32", via: "192.168.1.12")
+        $0.forward(ports: "8080", to: "203.0.113.200:80", external: "203.0.113.200")
+      })
+    let there = Packet.tcp(client, "203.0.113.200:8080", .syn)
+    gateway.receive(there, on: "wan").expectForward(there.translated(to: "203.0.113.200:80"), on: "lan")
+    let answer = Packet.tcp("203.0.113.200:80", client, [.syn, .ack])
+    gateway.receive(answer, on: "lan").expectForward(answer.translated(from: "203.0.113.200:8080"), on: "wan")
+    gateway.receive(.tcp("203.0.113.200:80", Peer(wan, 80), .syn), on: "wan").expectDrop(.martian)
+    // An outside address of ours that is nobody's own stays ours alone.
+    gateway.receive(.tcp("203.0.113.1:80", client, .syn), on: "lan").expectDrop(.martian)
+  }
+
   @Test func `what no forward names: the rest of the table of "Which traffic may pass"`() throws {
     let gateway = try TestGateway(
       .home {
