@@ -28,11 +28,7 @@ extension Forwarder {
       slot.pointee.network = FrameSlot.notFast
       var network = 14
       var ingress = link.pointee.untagged
-      if length < 34 {
-        slot.pointee.ingress = link.pointee.first
-        continue
-      }
-      if ingress == Link.none || slot.pointee.tag != 0 || frame.raw16(12) != EtherType.ipv4.bigEndian {
+      if length < 34 || ingress == Link.none || slot.pointee.tag != 0 || frame.raw16(12) != EtherType.ipv4.bigEndian {
         let located = Locator.locate(slot, link, tags)
         slot.pointee.ingress = located.interface == Link.none ? link.pointee.first : located.interface
         guard located.etherType == EtherType.ipv4, located.interface != Link.none else { continue }
