@@ -48,7 +48,7 @@ extension Forwarder {
       let ports = Self.ports(ip + 20, ipProtocol, total &- 20)
       if ports == Self.noPorts { continue }
       let key = FlowKey(
-        addresses: ip.raw64(IPv4Header.sourceOffset), ports: UInt32(truncatingIfNeeded: ports), scope: ingress,
+        addresses: ip.raw64(IPv4Header.sourceOffset), ports: ports, scope: ingress,
         ipProtocol: ipProtocol)
       let hash = secret.hash(key)
       slot.pointee.network = UInt16(truncatingIfNeeded: network)
@@ -74,7 +74,7 @@ extension Forwarder {
     guard ipProtocol == IPProtocol.icmp, transport.byte(1) == 0 else { return noPorts }
     let identifier = UInt64(transport.raw16(ICMPHeader.identifierOffset))
     if transport.byte(0) == ICMPHeader.echoRequest { return identifier }
-    return transport.byte(0) == ICMPHeader.echoReply ? identifier &<< 16 : noPorts
+    return transport.byte(0) == ICMPHeader.echoReply ? identifier &<< 16 | FlowKey.echoReply : noPorts
   }
 
   /// Finds the candidate flow of each frame by tag alone.
@@ -144,7 +144,7 @@ extension Forwarder {
     let total = Int(ip.big16(2))
     let key = FlowKey(
       addresses: ip.raw64(IPv4Header.sourceOffset),
-      ports: UInt32(truncatingIfNeeded: Self.ports(transport, ipProtocol, total &- 20)), scope: slot.pointee.ingress,
+      ports: Self.ports(transport, ipProtocol, total &- 20), scope: slot.pointee.ingress,
       ipProtocol: ipProtocol)
     guard flow.hasKey(key) else { return false }
     let adjacency = Adjacency(adjacencyBase + Int(flow.adjacency) &* Adjacency.bytes)

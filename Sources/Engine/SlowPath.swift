@@ -138,7 +138,7 @@ extension Core {
     }
     let ports = Forwarder.ports(packet.transport, packet.header.ipProtocol, length)
     packet.key = FlowKey(
-      addresses: packet.key.addresses, ports: UInt32(truncatingIfNeeded: ports), scope: UInt16(packet.ingress),
+      addresses: packet.key.addresses, ports: ports, scope: UInt16(packet.ingress),
       ipProtocol: packet.header.ipProtocol)
     judgeFlow(packet)
   }

@@ -36,6 +36,17 @@ import Testing
     }
   }
 
+  @Test func `I1 identifier 0 has two directions too`() throws {
+    let gateway = try TestGateway(.masqueraded())
+    let ping = Packet.ping("192.168.1.10:0", client.host)
+    let outcome = gateway.receive(ping, on: "lan")
+    let outside = try #require(outcome.forwarded?.decoded.source)
+    // An answer from the asking side is none of this session's, though all its numbers are the request's.
+    gateway.receive(.pong(server, Peer(client.host, 0)), on: "lan").expectDrop(.icmpUnmatched)
+    let pong = Packet.pong(client.host, outside)
+    gateway.receive(pong, on: "wan").expectForward(pong.translated(to: "192.168.1.10:0"), on: "lan")
+  }
+
   @Test func `a reply that nobody asked for is icmp-unmatched`() throws {
     let gateway = try TestGateway(.masqueraded())
     gateway.receive(.pong(client.host, Peer(wan, 9)), on: "wan").expectDrop(.icmpUnmatched)

@@ -3,8 +3,12 @@
 /// `addresses` holds the eight bytes at offset 12 of the IPv4 header, as loaded: source in the low half. `rest` holds
 /// the source port (raw) in bits 0-15, the destination port in 16-31, the scope in 32-47, the protocol in 48-55 and the
 /// address family in 56-63 (0 for IPv4; an IPv6 key keeps a digest in `addresses` and its 32 bytes in a side line).
-/// For an echo request the source port is the identifier and the destination port 0; for a reply the other way round.
+/// For an echo request the source port is the identifier and the destination port 0; for a reply the other way round, and
+/// `echoReply` is set, without which the two directions of identifier 0 would be one.
 struct FlowKey: Equatable {
+  /// Marks the answering direction of an echo session, in `rest`.
+  static let echoReply: UInt64 = 1 &<< 60
+
   var addresses: UInt64
   var rest: UInt64
 
@@ -15,18 +19,21 @@ struct FlowKey: Equatable {
   }
 
   @inline(__always)
-  init(addresses: UInt64, ports: UInt32, scope: UInt16, ipProtocol: UInt8) {
+  /// `ports` may carry `echoReply`.
+  init(addresses: UInt64, ports: UInt64, scope: UInt16, ipProtocol: UInt8) {
     self.addresses = addresses
-    rest = UInt64(ports) | UInt64(scope) &<< 32 | UInt64(ipProtocol) &<< 48
+    rest = ports | UInt64(scope) &<< 32 | UInt64(ipProtocol) &<< 48
   }
 
   @inline(__always)
   init(
-    source: UInt32, sourcePort: UInt16, destination: UInt32, destinationPort: UInt16, scope: UInt16, ipProtocol: UInt8
+    source: UInt32, sourcePort: UInt16, destination: UInt32, destinationPort: UInt16, scope: UInt16, ipProtocol: UInt8,
+    isEchoReply: Bool = false
   ) {
     self.init(
       addresses: UInt64(source) | UInt64(destination) &<< 32,
-      ports: UInt32(sourcePort) | UInt32(destinationPort) &<< 16, scope: scope, ipProtocol: ipProtocol)
+      ports: UInt64(sourcePort) | UInt64(destinationPort) &<< 16 | (isEchoReply ? Self.echoReply : 0), scope: scope,
+      ipProtocol: ipProtocol)
   }
 
   @inline(__always)

@@ -70,7 +70,10 @@ struct MappingLine {
   }
 
   var insideKey: FlowKey {
-    get { MappingTable.insideKey(addresses: load(0), ports: load(8), pool: pool, ipProtocol: ipProtocol) }
+    get {
+      MappingTable.insideKey(
+        addresses: load(0), ports: UInt64(load(8, UInt32.self)), pool: pool, ipProtocol: ipProtocol)
+    }
     nonmutating set {
       store(0, newValue.addresses)
       store(8, newValue.ports)
@@ -117,14 +120,14 @@ struct MappingTable {
 
   // The key's uppermost byte tells the kinds apart.
 
-  static func insideKey(addresses: UInt64, ports: UInt32, pool: UInt16, ipProtocol: UInt8) -> FlowKey {
+  static func insideKey(addresses: UInt64, ports: UInt64, pool: UInt16, ipProtocol: UInt8) -> FlowKey {
     var key = FlowKey(addresses: addresses, ports: ports, scope: pool, ipProtocol: ipProtocol)
     key.rest |= 1 &<< 56
     return key
   }
 
   static func outsideKey(address: UInt32, port: UInt16, ipProtocol: UInt8) -> FlowKey {
-    var key = FlowKey(addresses: UInt64(address), ports: UInt32(port), scope: 0, ipProtocol: ipProtocol)
+    var key = FlowKey(addresses: UInt64(address), ports: UInt64(port), scope: 0, ipProtocol: ipProtocol)
     key.rest |= 2 &<< 56
     return key
   }

@@ -26,7 +26,8 @@ struct Draft {
     FlowKey(
       source: new.destination, sourcePort: new.destinationPort, destination: new.source,
       destinationPort: new.sourcePort,
-      scope: UInt16(truncatingIfNeeded: hop.interface), ipProtocol: new.ipProtocol)
+      scope: UInt16(truncatingIfNeeded: hop.interface), ipProtocol: new.ipProtocol,
+      isEchoReply: new.ipProtocol == IPProtocol.icmp)
   }
 
   /// What a reply becomes.
@@ -186,8 +187,8 @@ extension Core {
     let key = draft.key
     let inside = MappingTable.insideKey(
       addresses: UInt64(key.source) | UInt64(rule == .endpointIndependent ? 0 : key.destination) &<< 32,
-      ports: UInt32(key.sourcePort)
-        | UInt32(rule == .addressAndPortDependent ? key.destinationPort : 0) &<< 16,
+      ports: UInt64(key.sourcePort)
+        | UInt64(rule == .addressAndPortDependent ? key.destinationPort : 0) &<< 16,
       pool: pool, ipProtocol: key.ipProtocol)
     if let mapping = flows.mapping(inside: inside, at: clock.tick) {
       draft.mapping = mapping

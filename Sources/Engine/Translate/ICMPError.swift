@@ -34,7 +34,7 @@ struct Quote {
     }
     key = FlowKey(
       source: header.destination, sourcePort: destinationPort, destination: header.source, destinationPort: sourcePort,
-      scope: scope, ipProtocol: header.ipProtocol)
+      scope: scope, ipProtocol: header.ipProtocol, isEchoReply: kind == FlowKind.echoRequest)
   }
 
   /// Rewrites the quote back to what its sender had sent, `flow` being the direction of the error, and returns what
