@@ -60,7 +60,10 @@ package struct Invariants {
       let trace = Trace(decoded)
       // G4: each frame that came is used up by the one that left.
       let candidates = trace.flatMap { waiting[$0.mark] } ?? []
-      if let trace, let place = candidates.firstIndex(where: { inputs[$0].time <= output.time }) {
+      let possible = candidates.indices.filter { inputs[candidates[$0]].time <= output.time }
+      // Frames may be equal but for what may change: of those the one that fits is meant.
+      if let trace, let place = possible.first(where: { compare(came[candidates[$0]]!, trace) == [] }) ?? possible.first
+      {
         let input = candidates[place]
         waiting[trace.mark]!.remove(at: place)
         finding.pairs.append((input, index))
@@ -154,7 +157,7 @@ private struct Trace {
   /// IP ID, TTL, header checksum, addresses; ports and transport checksum; the same in a quote.
   private static func blank(_ bytes: inout [UInt8], at start: Int) {
     func clear(_ offset: Int, _ count: Int) {
-      for index in offset..<min(offset + count, bytes.count) where index < bytes.count { bytes[index] = 0 }
+      for index in bytes.indices.clamped(to: offset..<offset + count) { bytes[index] = 0 }
     }
     guard start + 20 <= bytes.count else { return }
     let header = Int(bytes[start] & 15) * 4

@@ -93,7 +93,7 @@ import Testing
       var plan = CorpusRole.network
       plan.neighbor("51.78.0.254")
       plan.masquerade()
-      plan.forward("all", [.tcp, .udp, .echo], ports: "all", to: "10.77.1.0")
+      plan.forward("all", [.tcp, .udp, .echo], ports: "all", to: "10.203.1.0")
       let path = try corpus.open(file, into: directory)
       let inputs = [ReplayInput(interface: plan.index(of: name), path: path)]
       var run = ReplayRun(plan: plan, inputs: inputs, outputDirectory: nil)
@@ -101,7 +101,7 @@ import Testing
       run.end = .idle
       let played = try Played(run, in: directory)
       var invariants = Invariants(
-        ownAddresses: [CorpusRole.gateway, "10.77.0.1"], hidden: [Host("10.77.0.0")...Host("10.77.255.255")],
+        ownAddresses: [CorpusRole.gateway, "10.203.0.1"], hidden: [Host("10.203.0.0")...Host("10.203.255.255")],
         outside: ["wan"])
       if (try? CaptureReader(path: path))?.link == .rawIP { invariants.rawIP = [name] }
       let finding = invariants.check(inputs: played.inputs, outputs: played.outputs)
@@ -119,12 +119,12 @@ import Testing
     for file in corpus.files where file.frames < 300 {
       var plan = CorpusRole.network
       plan.masquerade()
-      plan.forward("all", [.tcp, .udp, .echo], ports: "all", to: "10.77.1.0")
+      plan.forward("all", [.tcp, .udp, .echo], ports: "all", to: "10.203.1.0")
       let path = try corpus.open(file, into: directory)
       var run = ReplayRun(plan: plan, inputs: [.init(interface: 1, path: path)], outputDirectory: nil)
       run.takesEveryFrame = true
       // Every address becomes an inside one but one half, which is the world: many sessions, many drops.
-      run.map = [try AddressRule("0.0.0.0/1=10.77.2.2"), try AddressRule("128.0.0.0/1=51.77.2.2")]
+      run.map = [try AddressRule("0.0.0.0/1=10.203.2.2"), try AddressRule("128.0.0.0/1=51.77.2.2")]
       run.end = .after(nanoseconds: 300_000_000_000)
       let reference = try Played(run, in: directory, "reference")
       for burst in [1, 7, 32] {

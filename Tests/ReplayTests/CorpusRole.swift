@@ -13,15 +13,15 @@ import PacketTestKit
 /// addresses. So the answers' capture is written with these before it is replayed.
 ///
 ///                     originators                  responders
-///     inside role     lan, 10.77.x.x, seen from    wan side, 51.77.x.x
+///     inside role     lan, 10.203.x.x, seen from    wan side, 51.77.x.x
 ///                     wan as 51.78.0.1
-///     outside role    wan side, 51.77.x.x          lan, 10.77.x.x, each with a forward of all ports and protocols
+///     outside role    wan side, 51.77.x.x          lan, 10.203.x.x, each with a forward of all ports and protocols
 ///                                                  from an address 51.78.x.x of its own
 struct CorpusRole {
   enum Side: CaseIterable { case inside, outside }
 
   static let gateway: Host = "51.78.0.1"
-  private static let lanStart: Host = "10.77.1.0"
+  private static let lanStart: Host = "10.203.1.0"
   private static let peerStart: Host = "51.77.1.0"
   private static let externalStart: Host = "51.78.1.0"
   private static let nextHop: Host = "51.78.0.254"
@@ -89,7 +89,7 @@ struct CorpusRole {
 
   /// The capture's addresses that this test's network has itself; there must be none.
   var clashes: [Host] {
-    (originators + responders).filter { [0x0A4D, 0x334D, 0x334E].contains($0.number >> 16) }
+    (originators + responders).filter { [0x0ACB, 0x334D, 0x334E].contains($0.number >> 16) }
   }
 
   /// The gateway that plays it: masquerade for the inside role, a forward per responder for the outside role.
@@ -118,14 +118,14 @@ struct CorpusRole {
       $0.gateways = [nextHop.planned]
       $0.mtu = 65_535
     }
-    plan.interface("lan", .inside, "10.77.0.1/16", mac: "02:00:00:00:02:01") { $0.mtu = 65_535 }
+    plan.interface("lan", .inside, "10.203.0.1/16", mac: "02:00:00:00:02:01") { $0.mtu = 65_535 }
     return plan
   }
 
   var invariants: Invariants {
-    var own: Set<Host> = [Self.gateway, "10.77.0.1"]
+    var own: Set<Host> = [Self.gateway, "10.203.0.1"]
     own.formUnion(responders.indices.map { Self.externalStart.advanced(by: $0) })
-    return Invariants(ownAddresses: own, hidden: [Host("10.77.0.0")...Host("10.77.255.255")], outside: ["wan"])
+    return Invariants(ownAddresses: own, hidden: [Host("10.203.0.0")...Host("10.203.255.255")], outside: ["wan"])
   }
 }
 
