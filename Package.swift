@@ -51,7 +51,8 @@ let package = Package(
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "PacketTestKit", "CAllocationCount"], swiftSettings: strict),
     .testTarget(name: "BenchTests", dependencies: ["Bench"], swiftSettings: strict),
-    .testTarget(name: "SettingsTests", dependencies: ["Settings", "Engine"], swiftSettings: strict),
+    .testTarget(
+      name: "SettingsTests", dependencies: ["Settings", "Engine", "PacketTestKit"], swiftSettings: strict),
     .testTarget(name: "CaptureTests", dependencies: ["Capture", "PacketTestKit"], swiftSettings: strict),
     .testTarget(
       name: "ReplayTests", dependencies: ["Replay", "Capture", "Settings", "Engine", "PacketTestKit", "sluice"],

@@ -181,7 +181,7 @@ public struct ForwardPlan: Sendable, Equatable {
 
   /// All target ports are different: the target also *sends* from the outside endpoint.
   public var isOneToOne: Bool {
-    isWholeHost || spans.allSatisfy { $0.isParallel || $0.ports.count == 1 } && Self.areDistinct(spans)
+    spans.allSatisfy { $0.isParallel || $0.ports.count == 1 } && Self.areDistinct(spans)
   }
 
   private static func areDistinct(_ spans: [PortSpan]) -> Bool {

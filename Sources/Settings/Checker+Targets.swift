@@ -95,18 +95,15 @@ extension Checker {
 
   /// As many target ports as outside ports, counted before `except`.
   mutating func checkCounts(_ draft: ForwardDraft, _ target: ForwardTarget) {
-    guard let piece = target.portsPiece else { return }
-    let base = Int(target.ports.first ?? 0)
-    if draft.plan.isWholeHost {
-      fail(piece, "ports = \"all\" keeps every port; write to = \"\(target.address)\"")
-      return
-    }
-    guard case .range(let range) = target.ports else { return }
-    let count = draft.items.reduce(0) { $0 + $1.ports.count }
+    guard case .range(let range) = target.ports, let piece = target.portsPiece else { return }
+    let count = draft.plan.isWholeHost ? PortRange.all.count : draft.items.reduce(0) { $0 + $1.ports.count }
     guard count != range.count else { return }
-    let last = base + count - 1
+    let last = Int(range.first) + count - 1
     let hint =
-      last <= 65535 ? "write \(target.address):\(base)-\(last)" : "begin the range at \(65536 - count) or below"
+      draft.plan.isWholeHost
+      ? "write to = \"\(target.address)\", which keeps every port"
+      : last <= 65535
+        ? "write \(target.address):\(range.first)-\(last)" : "begin the range at \(65536 - count) or below"
     fail(piece, "\(count) outside ports do not match \(range.count) target ports (\(range.text)); \(hint)")
   }
 

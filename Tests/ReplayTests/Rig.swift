@@ -80,36 +80,3 @@ struct Rig {
     }.bytes
   }
 }
-
-/// The executable, run as users run it.
-enum SluiceProcess {
-  struct Ended {
-    var status: Int32
-    var output: String
-    var errors: String
-  }
-
-  /// Beside the test bundle, in whatever folder both were built.
-  static var path: String {
-    URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-      .appendingPathComponent("sluice").path
-  }
-
-  static func run(_ arguments: [String]) throws -> Ended {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    let (output, errors) = (Pipe(), Pipe())
-    process.standardOutput = output
-    process.standardError = errors
-    try process.run()
-    // Both are short: far less than a pipe holds, so that reading one after the other cannot block.
-    let (text, complaints) = (
-      try output.fileHandleForReading.readToEnd() ?? Data(), try errors.fileHandleForReading.readToEnd() ?? Data()
-    )
-    process.waitUntilExit()
-    return Ended(
-      status: process.terminationStatus, output: String(decoding: text, as: UTF8.self),
-      errors: String(decoding: complaints, as: UTF8.self))
-  }
-}

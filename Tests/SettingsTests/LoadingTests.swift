@@ -127,6 +127,13 @@ private func forward(_ lines: String) throws -> ForwardPlan {
     #expect(host.spans.map(\.target) == [2, 23, 521])
   }
 
+  @Test func wholeHostToOnePort() throws {
+    let host = try forward("ports = \"all\"\nexcept = \"22\"\nto = \"192.168.1.10:8080\"")
+    #expect(host.isWholeHost && !host.isOneToOne)
+    #expect(host.spans.map(\.ports) == [PortRange(1, 21), PortRange(23, 65535)])
+    #expect(host.spans.map(\.target) == [8080, 8080] && host.spans.map(\.isParallel) == [false, false])
+  }
+
   @Test func accessLists() throws {
     let lists = try forward(
       """

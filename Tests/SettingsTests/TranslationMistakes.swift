@@ -59,7 +59,7 @@ let forwardMistakes: [Mistake] = [
     "to beyond the last port", says: "begin the range at 65436",
     lines: "ports = \"1-100\"\nto = \"192.168.1.10:▸65530-65535\""),
   .forward(
-    "all with a target port", says: "write to = \"192.168.1.10\"", lines: "ports = \"all\"\nto = \"192.168.1.10:▸80\""),
+    "all to some ports", says: "write to = \"192.168.1.10\"", lines: "ports = \"all\"\nto = \"192.168.1.10:▸80-90\""),
   .forward("two targets", says: "more than one target", lines: "to = ▸[\"192.168.1.10\", \"192.168.1.11\"]"),
   .forward("only an IPv6 target", says: "no IPv4 target", lines: "to = ▸\"2001:db8::10\""),
   .forward("bad IPv6 target", says: "is no IPv6 target", lines: "to = [\"192.168.1.10\", ▸\"[2001:db8::10\"]"),
