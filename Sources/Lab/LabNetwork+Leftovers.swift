@@ -23,9 +23,9 @@ extension LabNetwork {
     guard isPermitted else { throw NotPermitted() }
   }
 
-  /// Every lab on this machine, found by the names of its namespaces.
+  /// Every lab on this machine, found by the names of its namespaces, and of the folders of labs that a process owned.
   static var all: [LabNetwork] {
-    var ids: [String] = []
+    var ids = entries(of: "/run").filter { $0.hasPrefix("sluice-pid") }.map { String($0.dropFirst(7)) }
     for name in entries(of: "/run/netns") where name.hasPrefix("sluice-") {
       for place in Place.allCases where name.hasSuffix("-\(place.rawValue)") {
         let id = String(name.dropFirst(7).dropLast(place.rawValue.count + 1))

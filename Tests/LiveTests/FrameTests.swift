@@ -2,7 +2,7 @@ import Lab
 import Testing
 
 extension Live {
-  /// Frame by frame at both ends, offloads off: what a port forward may change is changed, everything else is not.
+  /// Frame by frame at both ends: what a port forward may change is changed, everything else is not.
   @Suite struct FrameTests {
     private static var bare: LabNetwork.Shape {
       var shape = LabNetwork.Shape()
@@ -20,6 +20,25 @@ extension Live {
         }
         #expect(audit.problems(allowsLoss: true) == [])
         #expect(audit.forwardedFrames > 10_000)
+      }
+    }
+
+    @Test(
+      "with offloads on, every frame is what its virtio header says: partial sums, segment sizes, nothing over the MTU")
+    func offloaded() throws {
+      try Rig.with("ring") { rig in
+        let audit = try RingAudit(rig) {
+          try #expect(
+            rig.digest(.client, LabNetwork.gatewayOutside, bytes: 20_000_000) == rig.truth(bytes: 20_000_000))
+          try #expect(rig.uploadDigest(bytes: 10_000_000) == rig.truth(bytes: 10_000_000))
+          try #expect(rig.fetch(.server, "\(LabNetwork.client):8000/").contains(LabNetwork.gatewayOutside))
+          #expect(
+            try rig.shell(.client, "echo datagram | socat -t 1 - UDP:\(LabNetwork.gatewayOutside):7007") == "datagram")
+        }
+        #expect(audit.problems == [])
+        // Both kinds must have been there for the audit to mean anything.
+        #expect(audit.partialFrames > 100)
+        #expect(audit.superFrames > 100)
       }
     }
 
