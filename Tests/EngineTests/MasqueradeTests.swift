@@ -225,7 +225,10 @@ import Testing
     gateway.advance(to: 301)
     refused(gateway.receive(.udp("192.168.1.11:4000", client), on: "lan"))
     #expect(mapped(gateway, "192.168.1.10:4000") == "203.0.113.1:2000")
-    gateway.advance(to: 301 + 301 + 121)
+    // Its last packet was at 301, so it was freed at 601.
+    gateway.advance(to: 720.9)
+    refused(gateway.receive(.udp("192.168.1.11:4000", client), on: "lan"))
+    gateway.advance(to: 721.1)
     #expect(mapped(gateway, "192.168.1.11:4000") == "203.0.113.1:2000")
   }
 
