@@ -3,7 +3,7 @@
 /// The burst loop (`FastPath.swift`) reads its hot parts through pointers hoisted into the forwarder; whatever it cannot
 /// settle goes through the methods of `Core`, which stand in the room of what they are about.
 struct Core {
-  let plan: Plan
+  var rules: Rules
   var clock: Clock
   var flows: Flows
   var adjacencies: AdjacencyTable
@@ -13,49 +13,17 @@ struct Core {
   var limiter: ErrorLimiter
   var unsolicited: UnsolicitedList
   var counters: Counters
-  let interfaces: [Interface]
   let links: UnsafeMutableBufferPointer<Link>
   let tags: UnsafeMutableBufferPointer<TagEntry>
-  let routes: RouteTable
-  let forwards: ForwardTable
-  /// Outside addresses that are ours, forwards' externals included; raw -> interface.
-  let outsideAddresses: [UInt32: Int]
-  /// Inside interfaces' own addresses; raw -> interface.
-  let insideAddresses: [UInt32: Int]
-  /// Targets that have their outside address themselves (a forward that changes the port alone), by wire address: they
-  /// send from an address that is ours for everybody else.
-  let publicTargets: Set<UInt32>
-  /// In `alongside` mode frames that are not ours are the host's.
-  let isAlongside: Bool
-  let timeouts: TickTimeouts
-  /// Pool of outside ports where no masquerade says otherwise.
-  let defaultPool: UnsafeMutableBufferPointer<PortRange>
-  /// Pools of the masquerades, by index.
-  let masqueradePools: [UnsafeMutableBufferPointer<PortRange>]
 
   init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
-    guard plan.interfaces.count < Int(Link.none) else { throw .tooMany("interfaces") }
-    guard plan.forwards.count < 32_768 else { throw .tooMany("forwards") }
     guard plan.sessions < 1 << 29 else { throw .tooMany("sessions") }
-    self.plan = plan
+    let rules = try Rules(plan)
+    self.rules = rules
     self.clock = Clock(now: clock)
-    let forwards = ForwardTable(plan)
-    var interfaces: [Interface] = []
-    for (index, interface) in plan.interfaces.enumerated() {
-      let externals = plan.forwards.filter { $0.isEnabled && $0.interface == index && !$0.isOnInterface }
-        .flatMap(\.externals).map(\.wire)
-      interfaces.append(try Interface(interface, externals: Set(externals)))
-    }
-    var outside: [UInt32: Int] = [:]
-    var inside: [UInt32: Int] = [:]
-    for (index, interface) in interfaces.enumerated() {
-      for address in interface.plan.addresses.map(\.address.wire) + interface.externals {
-        if interface.isOutside { outside[address] = index } else { inside[address] = index }
-      }
-    }
     let secret = HashSecret(seed: seed)
-    flows = try Flows(capacity: plan.sessions, outsideAddresses: Array(outside.keys), seed: seed)
-    for (address, ipProtocol, ports) in forwards.reserved {
+    flows = try Flows(capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed)
+    for (address, ipProtocol, ports) in rules.forwards.reserved {
       guard let pool = flows.pools.pool(of: address) else { continue }
       for port in ports.first...ports.last { flows.pools.take(pool, ipProtocol, port) }
     }
@@ -65,22 +33,9 @@ struct Core {
     outbox = try Outbox()
     limiter = ErrorLimiter(secret: secret)
     unsolicited = UnsolicitedList()
-    counters = Counters(interfaces: interfaces.count)
-    links = Self.makeLinks(linked, interfaces)
-    tags = Self.makeTags(linked, interfaces)
-    routes = RouteTable(plan)
-    self.forwards = forwards
-    self.interfaces = interfaces
-    outsideAddresses = outside
-    insideAddresses = inside
-    let own = Set(interfaces.flatMap { $0.plan.addresses.map(\.address) })
-    publicTargets = Set(
-      plan.forwards.filter { $0.isEnabled && $0.externals.contains($0.target) && !own.contains($0.target) }
-        .map(\.target.wire))
-    isAlongside = plan.mode == .alongside
-    timeouts = TickTimeouts(plan.timeouts)
-    defaultPool = Self.copy([PortRange(1024, 65535)])
-    masqueradePools = plan.masquerades.map { Self.copy($0.pool) }
+    counters = Counters(interfaces: plan.interfaces.count)
+    links = Self.makeLinks(linked, rules.interfaces)
+    tags = Self.makeTags(linked, rules.interfaces)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
   }
 
@@ -95,15 +50,7 @@ struct Core {
     counters.release()
     links.deallocate()
     tags.deallocate()
-    defaultPool.deallocate()
-    for pool in masqueradePools { pool.deallocate() }
-    for interface in interfaces { interface.header.release() }
-  }
-
-  private static func copy(_ ranges: [PortRange]) -> UnsafeMutableBufferPointer<PortRange> {
-    let copy = UnsafeMutableBufferPointer<PortRange>.allocate(capacity: ranges.count)
-    _ = copy.initialize(from: ranges)
-    return copy
+    rules.release()
   }
 
   private static func makeLinks(_ linked: [[Int]], _ interfaces: [Interface]) -> UnsafeMutableBufferPointer<Link> {

@@ -9,12 +9,11 @@ struct Interface {
   /// Outside addresses of forwards inside this interface's prefixes, besides its own: answered for by ARP. Raw.
   let externals: Set<UInt32>
 
-  init(_ plan: InterfacePlan, externals: Set<UInt32>) throws(PlanError) {
+  init(_ plan: InterfacePlan, externals: Set<UInt32>) {
     self.plan = plan
     self.externals = externals
     isOutside = plan.role == .outside
     mtu = UInt32(clamping: plan.mtu ?? 1500)
-    if plan.link == .ethernet, plan.mac == nil { throw .noMAC(interface: plan.name) }
     mac = plan.mac?.raw ?? 0
     header = LinkHeader(mac: mac, tags: plan.tags, link: plan.link)
   }

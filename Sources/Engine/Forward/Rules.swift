@@ -1,0 +1,86 @@
+/// A plan compiled: everything that decides what becomes of a packet and is not state. Built aside, then put in place of
+/// the one before between two bursts (`Core.replace`).
+///
+/// One worker owns it. Its tables are only read.
+public struct Rules: @unchecked Sendable {
+  let plan: Plan
+  let interfaces: [Interface]
+  let routes: RouteTable
+  let forwards: ForwardTable
+  /// Outside addresses that are ours, forwards' externals included; raw -> interface.
+  let outsideAddresses: [UInt32: Int]
+  /// Inside interfaces' own addresses; raw -> interface.
+  let insideAddresses: [UInt32: Int]
+  /// Targets that have their outside address themselves (a forward that changes the port alone), by wire address: they
+  /// send from an address that is ours for everybody else.
+  let publicTargets: Set<UInt32>
+  /// In `alongside` mode frames that are not ours are the host's.
+  let isAlongside: Bool
+  let timeouts: TickTimeouts
+  /// Pool of outside ports where no masquerade says otherwise.
+  let defaultPool: UnsafeMutableBufferPointer<PortRange>
+  /// Pools of the masquerades, by index.
+  let masqueradePools: [UnsafeMutableBufferPointer<PortRange>]
+
+  /// - Parameter plan: every Ethernet interface has a MAC, every interface an MTU.
+  public init(_ plan: Plan) throws(PlanError) {
+    guard plan.interfaces.count < Int(Link.none) else { throw .tooMany("interfaces") }
+    guard plan.forwards.count < 32_768 else { throw .tooMany("forwards") }
+    var interfaces: [Interface] = []
+    for (index, interface) in plan.interfaces.enumerated() {
+      let externals = plan.forwards.filter { $0.isEnabled && $0.interface == index && !$0.isOnInterface }
+        .flatMap(\.externals).map(\.wire)
+      if interface.link == .ethernet, interface.mac == nil { throw .noMAC(interface: interface.name) }
+      interfaces.append(Interface(interface, externals: Set(externals)))
+    }
+    var outside: [UInt32: Int] = [:]
+    var inside: [UInt32: Int] = [:]
+    for (index, interface) in interfaces.enumerated() {
+      for address in interface.plan.addresses.map(\.address.wire) + interface.externals {
+        if interface.isOutside { outside[address] = index } else { inside[address] = index }
+      }
+    }
+    self.plan = plan
+    self.interfaces = interfaces
+    routes = RouteTable(plan)
+    forwards = ForwardTable(plan)
+    outsideAddresses = outside
+    insideAddresses = inside
+    let own = Set(interfaces.flatMap { $0.plan.addresses.map(\.address) })
+    publicTargets = Set(
+      plan.forwards.filter { $0.isEnabled && $0.externals.contains($0.target) && !own.contains($0.target) }
+        .map(\.target.wire))
+    isAlongside = plan.mode == .alongside
+    timeouts = TickTimeouts(plan.timeouts)
+    defaultPool = Self.copy([PortRange(1024, 65535)])
+    masqueradePools = plan.masquerades.map { Self.copy($0.pool) }
+  }
+
+  /// Gives back what it holds; for the owner alone.
+  public func release() {
+    defaultPool.deallocate()
+    for pool in masqueradePools { pool.deallocate() }
+    for interface in interfaces { interface.header.release() }
+  }
+
+  private static func copy(_ ranges: [PortRange]) -> UnsafeMutableBufferPointer<PortRange> {
+    let copy = UnsafeMutableBufferPointer<PortRange>.allocate(capacity: ranges.count)
+    _ = copy.initialize(from: ranges)
+    return copy
+  }
+}
+
+// The slow path reads the rules by their names.
+extension Core {
+  var plan: Plan { rules.plan }
+  var interfaces: [Interface] { rules.interfaces }
+  var routes: RouteTable { rules.routes }
+  var forwards: ForwardTable { rules.forwards }
+  var outsideAddresses: [UInt32: Int] { rules.outsideAddresses }
+  var insideAddresses: [UInt32: Int] { rules.insideAddresses }
+  var publicTargets: Set<UInt32> { rules.publicTargets }
+  var isAlongside: Bool { rules.isAlongside }
+  var timeouts: TickTimeouts { rules.timeouts }
+  var defaultPool: UnsafeMutableBufferPointer<PortRange> { rules.defaultPool }
+  var masqueradePools: [UnsafeMutableBufferPointer<PortRange>] { rules.masqueradePools }
+}
