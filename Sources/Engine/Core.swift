@@ -17,7 +17,7 @@ struct Core {
   let tags: UnsafeMutableBufferPointer<TagEntry>
 
   init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
-    guard plan.sessions < 1 << 29 else { throw .tooMany("sessions") }
+    guard plan.sessions < RegionLayout.maximumCapacity else { throw .tooMany("sessions") }
     let rules = try Rules(plan)
     self.rules = rules
     self.clock = Clock(now: clock)

@@ -49,7 +49,7 @@ public struct Forwarder: ~Copyable {
     links = core.pointee.links.baseAddress!
     tags = core.pointee.tags
     secret = core.pointee.flows.sessions.secret
-    buckets = core.pointee.flows.sessions.index.pages.start
+    buckets = core.pointee.flows.sessions.index.start
     bucketMask = core.pointee.flows.sessions.index.mask
     sessionBase = core.pointee.flows.sessions.base
     adjacencyBase = core.pointee.adjacencies.base
@@ -163,5 +163,5 @@ public struct Forwarder: ~Copyable {
   }
 
   /// Bytes reserved for the session table and its index.
-  public var tableBytes: Int { core.pointee.flows.sessions.bytes }
+  public var tableBytes: Int { core.pointee.flows.region.layout.sessionTableBytes }
 }

@@ -1,20 +1,5 @@
 import CIntrinsics
 
-/// Pages for the engine's tables: zeroed, page-aligned, taken once, given back at the end.
-struct Pages {
-  let start: UnsafeMutableRawPointer
-  let bytes: Int
-
-  init(bytes: Int) throws(PlanError) {
-    let rounded = (max(bytes, 1) + 4095) & ~4095
-    guard let pages = sluice_pages(rounded) else { throw .noMemory(bytes: rounded) }
-    start = pages
-    self.bytes = rounded
-  }
-
-  func release() { sluice_release_pages(start, bytes) }
-}
-
 /// Hash -> 32-bit value, in buckets of one cache line: eight 16-bit tags, eight 32-bit values, and a count of the keys
 /// that belong here but stand in their other bucket.
 ///
@@ -29,16 +14,22 @@ struct FlowIndex {
   static let valuesOffset = 16
   static let overflowOffset = 48
 
-  let pages: Pages
+  /// First byte of the first bucket.
+  let start: UnsafeMutableRawPointer
   /// Number of buckets - 1; the number is a power of two.
   let mask: UInt64
 
-  /// - Parameter keys: how many keys it should hold; on average at most four of eight lanes are then in use.
-  init(keys: Int) throws(PlanError) {
+  /// - Parameter start: `buckets * bucketBytes` bytes, zero for an empty index.
+  init(start: UnsafeMutableRawPointer, buckets: Int) {
+    self.start = start
+    mask = UInt64(buckets - 1)
+  }
+
+  /// How many buckets `keys` keys need: on average at most four of eight lanes are then in use.
+  static func buckets(keys: Int) -> Int {
     var buckets = 16
     while buckets * 4 < keys { buckets *= 2 }
-    pages = try Pages(bytes: buckets * Self.bucketBytes)
-    mask = UInt64(buckets - 1)
+    return buckets
   }
 
   @inline(__always)
@@ -49,12 +40,12 @@ struct FlowIndex {
 
   @inline(__always)
   func first(_ hash: UInt64) -> UnsafeMutableRawPointer {
-    pages.start + Int(truncatingIfNeeded: (hash & mask) &<< 6)
+    start + Int(truncatingIfNeeded: (hash & mask) &<< 6)
   }
 
   @inline(__always)
   func second(_ hash: UInt64) -> UnsafeMutableRawPointer {
-    pages.start + Int(truncatingIfNeeded: ((hash &>> 24) & mask) &<< 6)
+    start + Int(truncatingIfNeeded: ((hash &>> 24) & mask) &<< 6)
   }
 
   @inline(__always)

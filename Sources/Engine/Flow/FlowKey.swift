@@ -62,6 +62,13 @@ struct HashSecret {
   let c: UInt64
   let d: UInt64
 
+  init(a: UInt64, b: UInt64, c: UInt64, d: UInt64) {
+    self.a = a
+    self.b = b
+    self.c = c
+    self.d = d
+  }
+
   init(seed: UInt64) {
     var random = SplitMix64(state: seed)
     a = random.next()

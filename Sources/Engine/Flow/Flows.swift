@@ -8,6 +8,7 @@ struct Flows {
   /// In how many ticks the sweep goes once through the table: 10 s.
   static let sweepTicks: UInt32 = 100
 
+  let region: Region
   var sessions: SessionTable
   var mappings: MappingTable
   let pools: PortPools
@@ -20,18 +21,20 @@ struct Flows {
   private var sweepMapping: UInt32 = 1
   private var lastFullSweep: UInt32?
 
+  /// - Parameter outsideAddresses: raw, all different.
   init(capacity: Int, outsideAddresses: [UInt32], seed: UInt64) throws(PlanError) {
     let secret = HashSecret(seed: seed)
     self.seed = SplitMix64.mix(seed ^ 0x736C_7569_6365)
-    sessions = try SessionTable(capacity: capacity, secret: secret)
-    mappings = try MappingTable(capacity: capacity, secret: secret)
-    pools = try PortPools(addresses: outsideAddresses)
+    region = try Region(RegionLayout(capacity: capacity, pools: outsideAddresses.count))
+    region.header.write(region.layout, secret: secret, seed: self.seed)
+    sessions = SessionTable(region, secret: secret)
+    mappings = MappingTable(region, secret: secret)
+    pools = PortPools(region, addresses: outsideAddresses)
   }
 
   func release() {
-    sessions.release()
-    mappings.release()
     pools.release()
+    region.release()
   }
 
   // MARK: Sessions

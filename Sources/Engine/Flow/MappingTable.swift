@@ -93,30 +93,25 @@ enum MappingState {
   static let quarantined: UInt8 = 2
 }
 
-/// All mappings, in one reserved region, with an index of three kinds of keys in it: inside endpoints, outside endpoints, and (mapping,
+/// All mappings, in the region, with an index of three kinds of keys in it: inside endpoints, outside endpoints, and (mapping,
 /// remote address) for address-dependent filtering, which finds the first of the sessions with that remote.
 struct MappingTable {
   let capacity: Int
   let secret: HashSecret
   private let index: FlowIndex
-  private let pages: Pages
+  private let base: UnsafeMutableRawPointer
   private var freeHead: UInt32 = 0
   private(set) var highWater: UInt32 = 1
   private(set) var used = 0
 
-  init(capacity: Int, secret: HashSecret) throws(PlanError) {
-    self.capacity = capacity
+  init(_ region: Region, secret: HashSecret) {
+    capacity = region.layout.capacity
     self.secret = secret
-    index = try FlowIndex(keys: capacity * 3)
-    pages = try Pages(bytes: (capacity + 1) * MappingLine.bytes)
+    index = region.mappingIndex
+    base = region.mappings
   }
 
-  func release() {
-    index.pages.release()
-    pages.release()
-  }
-
-  subscript(mapping: UInt32) -> MappingLine { MappingLine(line: pages.start + Int(mapping) &* MappingLine.bytes) }
+  subscript(mapping: UInt32) -> MappingLine { MappingLine(line: base + Int(mapping) &* MappingLine.bytes) }
 
   // The key's uppermost byte tells the kinds apart.
 

@@ -6,22 +6,21 @@ struct PortPools {
   static let bitmapBytes = 8192
   /// TCP, UDP, echo.
   static let classes = 3
+  /// Of one outside address.
+  static let poolBytes = classes * bitmapBytes
 
   /// Raw addresses, ascending; the place of an address is its pool.
   private let addresses: UnsafeMutableBufferPointer<UInt32>
-  private let pages: Pages
+  private let start: UnsafeMutableRawPointer
 
-  init(addresses: [UInt32]) throws(PlanError) {
-    let sorted = Set(addresses).sorted()
-    self.addresses = .allocate(capacity: sorted.count)
-    _ = self.addresses.initialize(from: sorted)
-    pages = try Pages(bytes: sorted.count * Self.classes * Self.bitmapBytes)
+  /// - Parameter addresses: all different, as many as the region has pools.
+  init(_ region: Region, addresses: [UInt32]) {
+    self.addresses = .allocate(capacity: addresses.count)
+    _ = self.addresses.initialize(from: addresses.sorted())
+    start = region.pools
   }
 
-  func release() {
-    addresses.deallocate()
-    pages.release()
-  }
+  func release() { addresses.deallocate() }
 
   /// The pool of an outside address; nil for any other address.
   func pool(of address: UInt32) -> UInt16? {
@@ -45,7 +44,7 @@ struct PortPools {
 
   private func words(_ pool: UInt16, _ ipProtocol: UInt8) -> UnsafeMutablePointer<UInt64> {
     let bitmap = Int(pool) &* Self.classes &+ Self.portClass(ipProtocol)
-    return (pages.start + bitmap &* Self.bitmapBytes).assumingMemoryBound(to: UInt64.self)
+    return (start + bitmap &* Self.bitmapBytes).assumingMemoryBound(to: UInt64.self)
   }
 
   func isTaken(_ pool: UInt16, _ ipProtocol: UInt8, _ port: UInt16) -> Bool {

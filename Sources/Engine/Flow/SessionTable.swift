@@ -1,4 +1,4 @@
-/// All sessions, in one reserved region: places of 192 bytes, and the index that finds a flow by its key.
+/// All sessions, in the region: places of 192 bytes, and the index that finds a flow by its key.
 ///
 /// A flow is `session << 1 | direction`, direction 0 being the one that made the session. Place 0 is never used, so
 /// that 0 can mean "none" in links.
@@ -8,7 +8,8 @@ struct SessionTable {
   let capacity: Int
   let index: FlowIndex
   let secret: HashSecret
-  private let pages: Pages
+  /// First byte of the first place: hoisted by the burst loop.
+  let base: UnsafeMutableRawPointer
   private var freeHead: UInt32 = 0
   /// First place never used yet.
   private(set) var highWater: UInt32 = 1
@@ -16,23 +17,12 @@ struct SessionTable {
   private(set) var used = 0
   private(set) var created: UInt64 = 0
 
-  init(capacity: Int, secret: HashSecret) throws(PlanError) {
-    self.capacity = capacity
+  init(_ region: Region, secret: HashSecret) {
+    capacity = region.layout.capacity
     self.secret = secret
-    index = try FlowIndex(keys: capacity * 2)
-    pages = try Pages(bytes: (capacity + 1) * Self.placeBytes)
+    index = region.sessionIndex
+    base = region.sessions
   }
-
-  func release() {
-    index.pages.release()
-    pages.release()
-  }
-
-  var bytes: Int { index.pages.bytes + pages.bytes }
-
-  /// First byte of the first place: hoisted by the burst loop.
-  @inline(__always)
-  var base: UnsafeMutableRawPointer { pages.start }
 
   @inline(__always)
   static func line(_ base: UnsafeMutableRawPointer, _ flow: UInt32) -> UnsafeMutableRawPointer {
