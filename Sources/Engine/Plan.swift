@@ -4,8 +4,17 @@
 public struct Plan: Sendable, Equatable {
   public enum Mode: String, Sendable { case dedicated, alongside }
 
+  /// How a live gateway's frames come in.
+  public enum Ring: String, Sendable {
+    /// A slot for each frame (TPACKET_V2): the shortest way through.
+    case latency
+    /// Frames packed into blocks (TPACKET_V3): more of them a second, each up to some milliseconds later.
+    case throughput
+  }
+
   public var mode: Mode = .dedicated
   public var workers = 1
+  public var ring: Ring = .latency
   /// Session capacity.
   public var sessions = 1_048_576
   public var interfaces: [InterfacePlan] = []

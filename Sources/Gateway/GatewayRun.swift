@@ -65,7 +65,7 @@ public struct GatewayRun: ~Copyable {
       let links = complete.links.links
       let quieting = try HostQuieting(
         Array(zip(links.map(\.device), QuietingRules.rules(for: complete.plan, links: complete.links))))
-      let rings = try RingSet.open(links: links.map { ($0.device, $0.macs) })
+      let rings = try RingSet.open(links: links.map { ($0.device, $0.macs) }, kind: complete.plan.ring)
       let transmitter = try Transmitter.open(devices: complete.links.deviceOfInterface)
       let mailbox = try Mailbox()
       try Privileges.drop()

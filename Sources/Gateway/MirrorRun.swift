@@ -10,17 +10,18 @@ public enum MirrorRun {
   /// - Parameters:
   ///   - devices: what comes in on one goes out unchanged on the other.
   ///   - spinMicroseconds: how long to watch the rings after the last frame.
+  ///   - ring: how frames come in.
   ///   - isReady: called when frames are being mirrored.
   /// - Returns: for each device what was counted, by name.
   public static func run(
-    devices: (String, String), spinMicroseconds: Int, isReady: () -> Void
+    devices: (String, String), spinMicroseconds: Int, ring: Plan.Ring, isReady: () -> Void
   ) throws(GatewayError) -> [(name: String, count: UInt64)] {
     try Privileges.require()
     do {
       let signals = try HostSignals()
       let both = [try device(devices.0), try device(devices.1)]
       let quieting = try HostQuieting(both.map { ($0, .dedicated(isAutomatic: false)) })
-      let rings = try RingSet.open(links: both.map { ($0, []) })
+      let rings = try RingSet.open(links: both.map { ($0, []) }, kind: ring)
       let transmitter = try Transmitter.open(devices: both)
       let descriptors = rings.descriptors
       var options = WorkerOptions()

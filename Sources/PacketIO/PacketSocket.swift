@@ -73,6 +73,13 @@ struct PacketSocket: ~Copyable {
     try set(structure: request, PACKET_ADD_MEMBERSHIP, level: SOL_PACKET, named: "PACKET_ADD_MEMBERSHIP")
   }
 
+  /// Clears and returns the error that a device leaves on its socket when it goes down or away: 0 for none.
+  static func takeError(_ descriptor: Int32) -> Int32 {
+    var code: Int32 = 0
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &size) == 0 ? code : errno
+  }
+
   /// Starts to receive every frame that comes in on `device`.
   func bind(to device: PacketDevice) throws(SystemError) {
     var address = linkAddress(of: device, etherType: UInt16(ETH_P_ALL))

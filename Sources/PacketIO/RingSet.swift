@@ -7,14 +7,16 @@ public struct RingSet: ~Copyable {
 
   /// Opens every ring, or none.
   ///
-  /// - Parameter links: each device with the MAC addresses of the interfaces on it.
+  /// - Parameters:
+  ///   - links: each device with the MAC addresses of the interfaces on it.
+  ///   - kind: how the frames come in.
   public static func open(
-    links: [(device: PacketDevice, macs: [MACAddress])], geometry: RingGeometry = RingGeometry()
+    links: [(device: PacketDevice, macs: [MACAddress])], kind: Plan.Ring, geometry: RingGeometry = RingGeometry()
   ) throws(SystemError) -> RingSet {
     let rings = UnsafeMutablePointer<ReceiveRing>.allocate(capacity: max(1, links.count))
     for (number, link) in links.enumerated() {
       do {
-        let ring = try ReceiveRing.open(device: link.device, macs: link.macs, geometry: geometry)
+        let ring = try ReceiveRing(device: link.device, macs: link.macs, kind: kind, geometry: geometry)
         (rings + number).initialize(to: ring)
       } catch {
         rings.deinitialize(count: number).deallocate()

@@ -1,14 +1,15 @@
 import Engine
 
 extension Checker {
-  /// `[engine]`: the defaults are mode "dedicated", 1 worker and 1048576 sessions.
+  /// `[engine]`: the defaults are mode "dedicated", 1 worker, 1048576 sessions and ring "latency".
   mutating func readEngine(_ node: Node?) {
-    let keys = ["mode", "workers", "sessions"]
+    let keys = ["mode", "workers", "sessions", "ring"]
     guard let node, let fields = fields(of: node, title: "[engine]", keys: keys, places: .engine) else { return }
     plan.mode = choice(fields, "mode", of: [.dedicated, .alongside]) ?? plan.mode
     plan.workers = integer(fields, "workers", in: 1...256) ?? plan.workers
     // A session's index and its direction share 32 bits with room to spare.
     plan.sessions = integer(fields, "sessions", in: 1...(1 << 30)) ?? plan.sessions
+    plan.ring = choice(fields, "ring", of: [.latency, .throughput]) ?? plan.ring
   }
 
   /// `[timeouts]`: udp "5m", udp-dns "10s", tcp-established "2h4m", tcp-transitory "4m", icmp "60s".

@@ -13,6 +13,7 @@ extension SettingsFile {
         "engine",
         .table([
           ("mode", .text(plan.mode.rawValue)), ("workers", .number(plan.workers)), ("sessions", .number(plan.sessions)),
+          ("ring", .text(plan.ring.rawValue)),
         ])
       ),
       ("interface", .table(plan.interfaces.map { ($0.name, interface($0)) })),

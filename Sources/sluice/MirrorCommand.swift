@@ -1,4 +1,5 @@
 import ArgumentParser
+import Engine
 import Gateway
 
 /// `sluice mirror A B`: the gateway without its engine, for measurements.
@@ -18,11 +19,16 @@ struct MirrorCommand: ParsableCommand {
   @Option(help: "Microseconds to watch the rings after the last frame before sleeping.")
   var spin = 50
 
+  @Option(help: "How frames come in: latency or throughput.")
+  var ring: Plan.Ring = .latency
+
   func run() throws {
     let counts = try runGateway {
       () throws(GatewayError) in
-      try MirrorRun.run(devices: (first, second), spinMicroseconds: spin) { complain("ready") }
+      try MirrorRun.run(devices: (first, second), spinMicroseconds: spin, ring: ring) { complain("ready") }
     }
     for (name, count) in counts { print(name, count) }
   }
 }
+
+extension Plan.Ring: ExpressibleByArgument {}

@@ -30,6 +30,14 @@ static inline __attribute__((always_inline)) void sluice_slot_release(void *slot
   __atomic_store_n(&((struct tpacket2_hdr *)slot)->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
+/* The same for a block of a TPACKET_V3 ring. */
+static inline __attribute__((always_inline)) uint32_t sluice_block_status(const void *block) {
+  return __atomic_load_n(&((const struct tpacket_block_desc *)block)->hdr.bh1.block_status, __ATOMIC_ACQUIRE);
+}
+static inline __attribute__((always_inline)) void sluice_block_release(void *block) {
+  __atomic_store_n(&((struct tpacket_block_desc *)block)->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+}
+
 /* Tells the core that this is a spin loop. */
 static inline __attribute__((always_inline)) void sluice_pause(void) {
 #if defined(__x86_64__)

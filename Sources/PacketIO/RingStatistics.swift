@@ -1,0 +1,19 @@
+import CLinux
+import Glibc
+
+/// What the kernel counted at a ring: frames that passed the prefilter, and those among them that found no free slot.
+public struct RingStatistics: Sendable, Equatable {
+  public var frames: UInt64 = 0
+  public var drops: UInt64 = 0
+
+  public init() {}
+
+  /// Adds what was counted since the last call: reading clears the kernel's figures.
+  public mutating func update(descriptor: Int32) {
+    var counted = tpacket_stats()
+    var size = socklen_t(MemoryLayout<tpacket_stats>.size)
+    guard getsockopt(descriptor, SOL_PACKET, PACKET_STATISTICS, &counted, &size) == 0 else { return }
+    frames += UInt64(counted.tp_packets)
+    drops += UInt64(counted.tp_drops)
+  }
+}
