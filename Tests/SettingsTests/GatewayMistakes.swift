@@ -3,7 +3,8 @@ import Engine
 let engineMistakes: [Mistake] = [
   Mistake("empty file", says: "there is no interface; add [interface.NAME]", text: "▸"),
   .added("unknown section", says: "did you mean \"forward\"?", text: "[[▸forwards]]\nname = \"a\""),
-  .added("unknown key, nothing near", says: "known there: mode, workers, sessions, ring", text: "[engine]\n▸colour = 3"),
+  .added(
+    "unknown key, nothing near", says: "known there: mode, workers, sessions, ring", text: "[engine]\n▸colour = 3"),
   .added("unknown key, something near", says: "did you mean \"workers\"?", text: "[engine]\n  ▸wrokers = 3"),
   .added("unknown mode", says: "did you mean \"alongside\"?", text: "[engine]\nmode = ▸\"alongsid\""),
   .added("mode of the wrong type", says: "mode is an integer", text: "[engine]\nmode = ▸1"),
