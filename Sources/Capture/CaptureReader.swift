@@ -20,12 +20,19 @@ public final class CaptureReader {
   /// Frames read so far.
   public private(set) var count = 0
 
+  /// Bytes of the file; nil where it is none (a pipe).
+  public let fileBytes: Int?
+
+  private let filter: CaptureFilter?
   private let handle: OpaquePointer
   private let file: UnsafeMutablePointer<FILE>
   private let buffer: UnsafeMutableRawPointer
   private let isNextGeneration: Bool
   /// Where the record after the last good one begins; -1 on a pipe.
   private var offset = 0
+
+  /// Bytes of the file that have been read; nil on a pipe.
+  public var position: Int? { offset < 0 ? nil : offset }
 
   /// Bytes of the longest frame that is read: libpcap's own limit for a classic pcap (its MAXIMUM_SNAPLEN), which it does not
   /// hold a pcapng to.
@@ -36,8 +43,9 @@ public final class CaptureReader {
 
   /// Opens the capture and reads its header.
   ///
+  /// - Parameter filter: `next()` passes over frames that do not match.
   /// - Throws: `CaptureError` for a file that is missing, no capture, compressed, or of a link type that Sluice does not know.
-  public init(path: String) throws(CaptureError) {
+  public init(path: String, filter: CaptureFilter? = nil) throws(CaptureError) {
     guard let file = fopen(path, "re") else {
       throw CaptureError(path: path, offset: nil, message: String(cString: strerror(errno)))
     }
@@ -71,6 +79,9 @@ public final class CaptureReader {
     }
     self.path = path
     self.link = link
+    self.filter = filter
+    var facts = stat()
+    fileBytes = fstat(fileno(file), &facts) == 0 && facts.st_mode & S_IFMT == S_IFREG ? Int(facts.st_size) : nil
     self.handle = handle
     self.file = file
     self.buffer = buffer
@@ -82,22 +93,30 @@ public final class CaptureReader {
     buffer.deallocate()
   }
 
-  /// The next frame; nil at the end of the capture.
+  /// The next frame that the filter lets through; nil at the end of the capture.
   ///
   /// - Throws: `CaptureError` naming the offset at which the damaged record begins (in a pcapng: the first block after
   ///   the last good frame). Nothing can be read after it.
   public func next() throws(CaptureError) -> CapturedFrame? {
+    while let frame = try read() {
+      if filter?.matches(frame.bytes, length: frame.length, link: link) ?? true { return frame }
+    }
+    return nil
+  }
+
+  private func read() throws(CaptureError) -> CapturedFrame? {
     var header: UnsafeMutablePointer<pcap_pkthdr>?
     var bytes: UnsafePointer<UInt8>?
     let status = pcap_next_ex(handle, &header, &bytes)
     if status == PCAP_ERROR_BREAK { return nil }
     guard status == 1, let header, let bytes else { throw failure(String(cString: pcap_geterr(handle))) }
-    guard header.pointee.caplen <= Self.longestFrame else {
-      throw failure("a frame of \(header.pointee.caplen) bytes; at most \(Self.longestFrame) are read")
+    let length = Int(header.pointee.caplen)
+    guard length <= Self.longestFrame else {
+      throw failure("a frame of \(length) bytes; at most \(Self.longestFrame) are read")
     }
-    let frame = CapturedFrame(
-      bytes: bytes, length: Int(header.pointee.caplen), time: try nanoseconds(header.pointee.ts))
-    offset = ftell(file)
+    let frame = CapturedFrame(bytes: bytes, length: length, time: try nanoseconds(header.pointee.ts))
+    // Asking the stream costs as much as reading a small frame; a classic record is 16 bytes and the frame.
+    if isNextGeneration { offset = ftell(file) } else if offset >= 0 { offset &+= 16 &+ length }
     count &+= 1
     return frame
   }

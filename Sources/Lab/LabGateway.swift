@@ -17,12 +17,15 @@ package final class LabGateway {
   /// Starts `sluice run` and waits until it forwards.
   /// - Parameters:
   ///   - configuration: path of its configuration file.
+  ///   - arguments: more of `sluice run`'s options.
   ///   - log: a file that takes its output, for a gateway that outlives this process.
-  package init(network: LabNetwork, executable: String, configuration: String, log: String? = nil) throws {
+  package init(network: LabNetwork, executable: String, configuration: String, arguments: [String] = [], log: String? = nil)
+    throws
+  {
     self.network = network
     self.executable = executable
     self.log = log
-    command = [executable, "run", "-c", configuration, "--control", Self.controlPath(network)]
+    command = [executable, "run", "-c", configuration, "--control", Self.controlPath(network)] + arguments
     process = try network.start(in: .gateway, command, log: log)
     try waitUntilReady()
   }

@@ -33,12 +33,20 @@ struct InputMerge {
   /// Link type of each interface that has an input that could be opened.
   private(set) var links: [Int: CaptureLink] = [:]
 
+  /// Bytes of all captures; nil where one of them is a pipe.
+  private(set) var totalBytes: Int? = 0
+  /// Bytes of the captures that were read to their ends.
+  private var finishedBytes = 0
+
   /// Opens every input and reads its first frame.
-  init(_ list: [ReplayInput]) {
+  ///
+  /// - Parameter filter: frames that do not match are passed over.
+  init(_ list: [ReplayInput], filter: CaptureFilter? = nil) {
     for input in list {
       do throws(CaptureError) {
-        let reader = try CaptureReader(path: input.path)
+        let reader = try CaptureReader(path: input.path, filter: filter)
         links[input.interface] = reader.link
+        totalBytes = totalBytes.flatMap { total in reader.fileBytes.map { total + $0 } }
         if let head = try reader.next() {
           inputs.append(Input(reader: reader, interface: input.interface, head: head))
         }
@@ -47,6 +55,9 @@ struct InputMerge {
       }
     }
   }
+
+  /// Bytes read so far.
+  var readBytes: Int { inputs.reduce(finishedBytes) { $0 + ($1.reader.position ?? 0) } }
 
   /// Time of the next frame; nil at the end.
   mutating func nextTime() -> UInt64? { choose().map { inputs[$0].head.time } }
@@ -71,6 +82,7 @@ struct InputMerge {
       if let head = try inputs[index].reader.next() {
         inputs[index].head = head
       } else {
+        finishedBytes += inputs[index].reader.fileBytes ?? 0
         inputs.remove(at: index)
       }
     } catch {

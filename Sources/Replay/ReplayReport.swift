@@ -39,14 +39,16 @@ public struct ReplayReport: Codable, Equatable, Sendable {
   public var elapsedSeconds: Double
   /// Frames received by wall-clock second, never compared.
   public var packetsPerSecond: Double
+  /// The same with reading, engine and writing taken apart, never compared.
+  public var rates: ReplayRates?
 
   enum CodingKeys: String, CodingKey {
-    case frames, interfaces, drops, events, sessions
+    case frames, interfaces, drops, events, sessions, rates
     case elapsedSeconds = "elapsed_seconds"
     case packetsPerSecond = "packets_per_second"
   }
 
-  init(_ forwarder: borrowing Forwarder, plan: Plan, elapsed: Duration) {
+  init(_ forwarder: borrowing Forwarder, plan: Plan, elapsed: Duration, times: StageTimes) {
     var total = InterfaceCounts()
     interfaces = [:]
     drops = [:]
@@ -69,6 +71,7 @@ public struct ReplayReport: Codable, Equatable, Sendable {
     sessions = Sessions(created: counts.created, expired: counts.expired, live: counts.live)
     elapsedSeconds = elapsed / .seconds(1)
     packetsPerSecond = elapsedSeconds > 0 ? Double(frames.received) / elapsedSeconds : 0
+    rates = ReplayRates(frames: frames.received, times)
   }
 
   /// JSON with sorted keys and a final newline.
@@ -93,6 +96,10 @@ public struct ReplayReport: Codable, Equatable, Sendable {
     if !drops.isEmpty { text += "drops: \(list(drops))\n" }
     if !events.isEmpty { text += "events: \(list(events))\n" }
     text += "sessions: \(sessions.created) created, \(sessions.expired) expired, \(sessions.live) live\n"
+    if let rates {
+      text += "frames a second: \(Int(rates.read)) read, \(Int(rates.readEngine)) with the engine, "
+      text += "\(Int(rates.readEngineWrite)) with writing\n"
+    }
     return text
   }
 }

@@ -54,6 +54,14 @@ public struct ReplayRun: Sendable {
   public var hasOffloads = false
   /// How far the clock runs on.
   public var end = ReplayEnd.lastFrame
+  /// The captures are played so many times, each pass right behind the one before.
+  public var loops = 1
+  /// How fast.
+  public var speed = ReplaySpeed.unlimited
+  /// Frames that do not match are as if they were not in the captures.
+  public var filter: CaptureFilter?
+  /// Told now and then how far it has come.
+  public var onProgress: (@Sendable (ReplayProgress) -> Void)?
   /// Most frames given to the engine at once; without influence on anything but speed.
   var burstFrames = 32
 
@@ -67,34 +75,34 @@ public struct ReplayRun: Sendable {
   /// Runs it.
   ///
   /// - Throws: `ReplayError`, `PlanError` or `CaptureError` where it cannot begin; what goes wrong later is in the result.
-  public func run() throws -> ReplayResult {
+  public func run() throws -> ReplayResult { try run(observer: nil) }
+
+  /// Runs it under somebody's eyes.
+  func run(observer: (any ReplayObserver)?) throws -> ReplayResult {
     let start = ContinuousClock.now
-    var merge = InputMerge(inputs)
+    var merge = InputMerge(inputs, filter: filter)
     let plan = try completed(links: merge.links)
-    let edits = plan.interfaces.map { interface in
-      InputEdit(
-        station: takesEveryFrame ? interface.mac : nil, map: map.isEmpty ? nil : AddressMap(map),
-        offloadMTU: hasOffloads ? interface.mtu : nil, isEthernet: interface.link == .ethernet)
-    }
     let output = try outputDirectory.map { try ReplayOutput(directory: $0, plan: plan) }
-    var clock = merge.nextTime() ?? 0
+    let clock = merge.nextTime() ?? 0
     // Each interface is a link of its own: a capture belongs to an interface, tags included.
     let links = plan.interfaces.indices.map { [$0] }
-    var forwarder = try Forwarder(plan: plan, links: links, seed: seed, clock: clock)
+    var loop = ReplayLoop(
+      self, plan: plan, forwarder: try Forwarder(plan: plan, links: links, seed: seed, clock: clock), clock: clock,
+      output: output, observer: observer)
     var failure: CaptureError?
     do throws(CaptureError) {
-      try forward(&merge, edits, &forwarder, to: output, &clock)
-      if merge.failure == nil { try runOn(&forwarder, from: clock, to: output) }
+      failure = try loop.play(merge)
+      if failure == nil { try loop.runOn() }
     } catch {
       failure = error
     }
     let broken = output?.finish()
-    let report = ReplayReport(forwarder, plan: plan, elapsed: ContinuousClock.now - start)
-    return ReplayResult(report: report, failure: merge.failure ?? failure ?? broken)
+    let report = ReplayReport(loop.forwarder, plan: plan, elapsed: ContinuousClock.now - start, times: loop.times)
+    return ReplayResult(report: report, failure: failure ?? broken)
   }
 
   /// The plan with everything that a device would have told.
-  private func completed(links: [Int: CaptureLink]) throws(ReplayError) -> Plan {
+  func completed(links: [Int: CaptureLink]) throws(ReplayError) -> Plan {
     var plan = plan
     for index in plan.interfaces.indices {
       // Without a capture, whoever has a station address is on Ethernet.
@@ -107,56 +115,4 @@ public struct ReplayRun: Sendable {
     }
     return plan
   }
-
-  // MARK: The loop
-
-  private func forward(
-    _ merge: inout InputMerge, _ edits: [InputEdit], _ forwarder: inout Forwarder, to output: ReplayOutput?,
-    _ clock: inout UInt64
-  ) throws(CaptureError) {
-    let burst = ReplayBurst(frames: burstFrames)
-    defer { burst.deallocate() }
-    while true {
-      var count = 0
-      var used = 0
-      while count < burstFrames, burst.hasRoom(behind: used), let (frame, interface) = merge.next() {
-        burst.slots[count] = burst.copy(frame, interface: interface, behind: &used)
-        if !edits[interface].isIdle { edits[interface].apply(to: &burst.slots[count]) }
-        clock = max(clock, frame.time)
-        count += 1
-      }
-      if count == 0 { return }
-      forwarder.process(burst.slots, count: count)
-      try output?.write(burst.slots, count: count, outbox: forwarder.outbox)
-    }
-  }
-
-  /// Fires the timers that are due by `end`, each at its own time.
-  private func runOn(_ forwarder: inout Forwarder, from clock: UInt64, to output: ReplayOutput?) throws(CaptureError) {
-    let last: UInt64
-    switch end {
-    case .lastFrame: return
-    case .after(let nanoseconds):
-      let (sum, isBeyond) = clock.addingReportingOverflow(nanoseconds)
-      last = isBeyond ? Self.endOfTime : min(sum, Self.endOfTime)
-    case .idle: last = Self.endOfTime
-    }
-    var clock = clock
-    while true {
-      var next = forwarder.nextDeadline
-      // Sessions end unseen: their deadline counts only where somebody waits for the last of them.
-      if end == .idle, forwarder.idleDeadline > clock { next = min(next, forwarder.idleDeadline) }
-      if next > last { break }
-      clock = max(clock, next)
-      forwarder.advance(to: clock)
-      try output?.writeOutbox(forwarder.outbox)
-      precondition(forwarder.nextDeadline > clock, "a timer that is due again at once would never let the clock go on")
-    }
-    guard end != .idle else { return }
-    forwarder.advance(to: last)
-    try output?.writeOutbox(forwarder.outbox)
-  }
-
-  /// The year 2262: far behind what a capture can hold, and far from overflow.
-  private static let endOfTime = UInt64(Int64.max)
 }

@@ -17,33 +17,19 @@ struct ReplayCommand: ParsableCommand {
   @Option(name: .shortAndLong, help: "Configuration file.")
   var config: String
 
-  @Option(
-    name: .customLong("in"),
-    help: ArgumentHelp(
-      "What interface IF receives: a pcap or pcapng file. Once for each interface that receives; merged by time.",
-      valueName: "IF=PCAP"))
-  var inputs: [String]
+  @OptionGroup var options: ReplayOptions
 
   @Option(help: ArgumentHelp("Where IF.pcap of every interface goes.", valueName: "dir"))
   var out: String?
 
-  @Option(help: "Settles every random choice.")
-  var seed: UInt64 = 0
-
-  @Flag(help: "Take every frame as sent to the interface that receives it.")
-  var mac = false
+  @Option(help: "Play the captures so many times, each pass right behind the one before.")
+  var loop = 1
 
   @Option(
     help: ArgumentHelp(
-      "Change IPv4 addresses before the engine sees them: an address or prefix by another one, or a prefix by one "
-        + "address. Repeatable, the first that matches wins.", valueName: "OLD=NEW"),
-    transform: { text in
-      do throws(AddressRule.Mistake) { return try AddressRule(text) } catch { throw ValidationError("\(error)") }
-    })
-  var map: [AddressRule] = []
-
-  @Flag(help: "Take TCP over the MTU as a super-frame, and unfinished checksums as such.")
-  var offloads = false
+      "How fast: max, real (as captured), or so many times as fast as captured. The output is the same.",
+      valueName: "max|real|factor"))
+  var speed = "max"
 
   @Option(help: ArgumentHelp("Run on after the last frame: 90s, 5m, 2h4m, or idle.", valueName: "duration|idle"))
   var until: String?
@@ -63,13 +49,14 @@ struct ReplayCommand: ParsableCommand {
     let temporary = expect != nil && out == nil ? try temporaryDirectory() : nil
     defer { if let temporary { try? FileManager.default.removeItem(atPath: temporary) } }
 
-    var replay = ReplayRun(
-      plan: settings.plan, inputs: try receivers(settings.plan), outputDirectory: out ?? temporary)
-    replay.seed = seed
-    replay.takesEveryFrame = mac
-    replay.map = map
-    replay.hasOffloads = offloads
+    var replay = try options.run(settings, config: config, outputDirectory: out ?? temporary)
     replay.end = try end()
+    guard (1...1_000_000).contains(loop) else { throw Failure(.usage, "--loop \(loop): 1 to 1000000 times") }
+    replay.loops = loop
+    guard let pace = ReplaySpeed(speed) else {
+      throw Failure(.usage, "--speed \"\(speed)\" is not max, real, or a number greater than 0")
+    }
+    replay.speed = pace
     let result = try run(replay, settings)
     try publish(result.report)
     if let failure = result.failure { throw Failure(.failed, "\(failure)") }
@@ -80,26 +67,6 @@ struct ReplayCommand: ParsableCommand {
   }
 
   // MARK: Options
-
-  private func receivers(_ plan: Plan) throws -> [ReplayInput] {
-    var list: [ReplayInput] = []
-    for text in inputs {
-      let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-      guard parts.count == 2, !parts[1].isEmpty else {
-        throw Failure(.usage, "--in \"\(text)\" is not IF=PCAP, an interface and a capture file")
-      }
-      guard let index = plan.interfaces.firstIndex(where: { $0.name == parts[0] }) else {
-        let names = plan.interfaces.map(\.name).joined(separator: ", ")
-        throw Failure(.usage, "--in \(text): no interface \"\(parts[0])\" in \(config); there are: \(names)")
-      }
-      guard !list.contains(where: { $0.interface == index }) else {
-        throw Failure(
-          .usage, "--in \(text): interface \(parts[0]) has a capture already; merge the two first (mergecap)")
-      }
-      list.append(ReplayInput(interface: index, path: parts[1]))
-    }
-    return list
-  }
 
   private func end() throws -> ReplayEnd {
     guard let until else { return .lastFrame }
@@ -132,19 +99,11 @@ struct ReplayCommand: ParsableCommand {
   // MARK: Steps
 
   private func run(_ replay: ReplayRun, _ settings: SettingsFile) throws -> ReplayResult {
-    do {
-      return try replay.run()
-    } catch ReplayError.noMAC(let links) {
-      try settings.requireMACs(links: links)
-      throw Failure(.usage, "\(ReplayError.noMAC(links: links))")
-    } catch let error as ReplayError {
-      throw Failure(.usage, "\(config): \(error)")
-    } catch let error as PlanError {
-      if case .noMemory = error { throw Failure(.failed, "\(error)") }
-      throw Failure(.usage, "\(config): \(error)")
-    } catch let error as CaptureError {
-      throw Failure(.failed, "\(error)")
-    }
+    var replay = replay
+    let bar = ProgressBar()
+    if let bar { replay.onProgress = { bar.show($0) } }
+    defer { bar?.clear() }
+    return try runReplay(settings) { try replay.run() }
   }
 
   private func publish(_ counters: ReplayReport) throws {

@@ -14,8 +14,8 @@ private let isCI = ProcessInfo.processInfo.environment["CI"] == "true"
 struct Rig {
   /// What forwards in the gateway's namespace.
   enum Forwarder {
-    /// `sluice run` with this configuration.
-    case sluice(String)
+    /// `sluice run` with this configuration and more of its options.
+    case sluice(String, arguments: [String] = [])
     /// The kernel's own forwarding and nftables NAT: what the rig itself is checked with.
     case kernel
   }
@@ -65,9 +65,10 @@ struct Rig {
     case .kernel:
       gateway = nil
       try KernelNAT.start(in: network)
-    case .sluice(let text):
+    case .sluice(let text, let arguments):
       let path = try network.write(text, to: "sluice.toml")
-      gateway = try LabGateway(network: network, executable: Self.executable, configuration: path)
+      gateway = try LabGateway(
+        network: network, executable: Self.executable, configuration: path, arguments: arguments)
     }
   }
 
