@@ -17,8 +17,8 @@ public final class CaptureReader {
   public let path: String
   /// What every frame begins with.
   public let link: CaptureLink
-  /// Frames read so far.
-  public private(set) var count = 0
+  /// Frames read so far, those that the filter passed over included.
+  public var count: Int { state.pointee.count }
 
   /// Bytes of the file; nil where it is none (a pipe).
   public let fileBytes: Int?
@@ -28,11 +28,17 @@ public final class CaptureReader {
   private let file: UnsafeMutablePointer<FILE>
   private let buffer: UnsafeMutableRawPointer
   private let isNextGeneration: Bool
-  /// Where the record after the last good one begins; -1 on a pipe.
-  private var offset = 0
+  /// What changes with every frame: in memory of its own, which no access is checked for at run time.
+  private let state: UnsafeMutablePointer<State>
+
+  private struct State {
+    var count = 0
+    /// Where the record after the last good one begins; -1 on a pipe.
+    var offset: Int
+  }
 
   /// Bytes of the file that have been read; nil on a pipe.
-  public var position: Int? { offset < 0 ? nil : offset }
+  public var position: Int? { state.pointee.offset < 0 ? nil : state.pointee.offset }
 
   /// Bytes of the longest frame that is read: libpcap's own limit for a classic pcap (its MAXIMUM_SNAPLEN), which it does not
   /// hold a pcapng to.
@@ -51,6 +57,7 @@ public final class CaptureReader {
     }
     let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferBytes, alignment: 64)
     setvbuf(file, buffer.assumingMemoryBound(to: CChar.self), _IOFBF, Self.bufferBytes)
+    sluice_stream_without_locks(file)
     func abandon(_ offset: Int?, _ message: String) -> CaptureError {
       fclose(file)
       buffer.deallocate()
@@ -85,10 +92,12 @@ public final class CaptureReader {
     self.handle = handle
     self.file = file
     self.buffer = buffer
-    offset = ftell(file)
+    state = .allocate(capacity: 1)
+    state.initialize(to: State(offset: ftell(file)))
   }
 
   deinit {
+    state.deallocate()
     pcap_close(handle)  // closes `file` too
     buffer.deallocate()
   }
@@ -116,13 +125,17 @@ public final class CaptureReader {
     }
     let frame = CapturedFrame(bytes: bytes, length: length, time: try nanoseconds(header.pointee.ts))
     // Asking the stream costs as much as reading a small frame; a classic record is 16 bytes and the frame.
-    if isNextGeneration { offset = ftell(file) } else if offset >= 0 { offset &+= 16 &+ length }
-    count &+= 1
+    if isNextGeneration {
+      state.pointee.offset = ftell(file)
+    } else if state.pointee.offset >= 0 {
+      state.pointee.offset &+= 16 &+ length
+    }
+    state.pointee.count &+= 1
     return frame
   }
 
   private func failure(_ message: String) -> CaptureError {
-    CaptureError(path: path, offset: offset < 0 ? nil : offset, message: "\(message) (after \(count) good frames)")
+    CaptureError(path: path, offset: position, message: "\(message) (after \(count) good frames)")
   }
 
   /// pcap counts unsigned 32-bit seconds, which libpcap 1.10 takes for signed: past 2038 they must be put right. pcapng

@@ -10,9 +10,14 @@ public final class CaptureWriter {
   private let partPath: String
   private var descriptor: CInt
   private let buffer: UnsafeMutableRawPointer
-  private var used = 0
-  /// Bytes of the file that have left the buffer.
-  private var written = 0
+  /// What changes with every frame: in memory of its own, which no access is checked for at run time.
+  private let state: UnsafeMutablePointer<State>
+
+  private struct State {
+    var used = 0
+    /// Bytes of the file that have left the buffer.
+    var written = 0
+  }
 
   private static let bufferBytes = 1 << 18
   private static let recordHeaderBytes = 16
@@ -28,6 +33,8 @@ public final class CaptureWriter {
       throw CaptureError(path: partPath, offset: nil, message: String(cString: strerror(errno)))
     }
     buffer = .allocate(byteCount: Self.bufferBytes, alignment: 64)
+    state = .allocate(capacity: 1)
+    state.initialize(to: State())
     // Magic of nanosecond times, version 2.4, two unused words, snap length, link type.
     put(0xA1B2_3C4D)
     put(2 | 4 << 16)
@@ -43,6 +50,7 @@ public final class CaptureWriter {
       unlink(partPath)
     }
     buffer.deallocate()
+    state.deallocate()
   }
 
   /// Adds one frame.
@@ -54,17 +62,17 @@ public final class CaptureWriter {
   public func append(_ bytes: UnsafeRawPointer, length: Int, time: UInt64) throws(CaptureError) {
     let seconds = time / nanosecondsPerSecond
     guard seconds <= lastSecond else { throw failure("a time that pcap cannot hold: \(seconds) s since 1970") }
-    if Self.bufferBytes &- used < Self.recordHeaderBytes &+ length { try flush() }
+    if Self.bufferBytes &- state.pointee.used < Self.recordHeaderBytes &+ length { try flush() }
     put(UInt32(truncatingIfNeeded: seconds))
     put(UInt32(truncatingIfNeeded: time &- seconds &* nanosecondsPerSecond))
     put(UInt32(truncatingIfNeeded: length))
     put(UInt32(truncatingIfNeeded: length))
-    if Self.bufferBytes &- used < length {
+    if Self.bufferBytes &- state.pointee.used < length {
       try flush()
       try write(bytes, count: length)
     } else {
-      (buffer + used).copyMemory(from: bytes, byteCount: length)
-      used &+= length
+      (buffer + state.pointee.used).copyMemory(from: bytes, byteCount: length)
+      state.pointee.used &+= length
     }
   }
 
@@ -81,13 +89,13 @@ public final class CaptureWriter {
   }
 
   private func put(_ word: UInt32) {
-    (buffer + used).storeBytes(of: word.littleEndian, as: UInt32.self)
-    used &+= 4
+    (buffer + state.pointee.used).storeBytes(of: word.littleEndian, as: UInt32.self)
+    state.pointee.used &+= 4
   }
 
   private func flush() throws(CaptureError) {
-    let count = used
-    used = 0
+    let count = state.pointee.used
+    state.pointee.used = 0
     try write(buffer, count: count)
   }
 
@@ -100,11 +108,11 @@ public final class CaptureWriter {
         throw failure(String(cString: strerror(errno)))
       }
       done += step
-      written += step
+      state.pointee.written += step
     }
   }
 
   private func failure(_ message: String) -> CaptureError {
-    CaptureError(path: path, offset: written + used, message: message)
+    CaptureError(path: path, offset: state.pointee.written + state.pointee.used, message: message)
   }
 }

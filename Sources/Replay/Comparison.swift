@@ -1,8 +1,8 @@
 import Capture
 import Foundation
 
-/// The first place where a replay is not what it was expected to be.
-public struct Difference: Equatable, Sendable, CustomStringConvertible {
+/// A place where a replay is not what it was expected to be.
+public struct Difference: Equatable, Sendable, Codable, CustomStringConvertible {
   /// The file of the earlier output that is not met.
   public var path: String
   /// Number of the frame, from 1; nil for the file as a whole and for reports.
@@ -13,6 +13,14 @@ public struct Difference: Equatable, Sendable, CustomStringConvertible {
   public var expected: String
   /// Its value now.
   public var actual: String
+  /// Both frames in hexadecimal, where frames differ.
+  public var bytes: Bytes?
+
+  /// Two frames in hexadecimal.
+  public struct Bytes: Equatable, Sendable, Codable {
+    // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+    public var expected, actual: String
+  }
 
   /// `FILE: frame N: FIELD: expected X, actual Y`.
   public var description: String {
@@ -40,80 +48,60 @@ public enum Comparison {
     }
     let path = "\(expected)/report.json"
     guard FileManager.default.fileExists(atPath: path) else { return nil }
-    return try reports(path: path, actual: report)
+    return try ExpectedReport(path: path).differences(from: report, path: path).first
   }
 
   // MARK: Captures
 
   /// The first difference between two captures.
   public static func captures(expected: String, actual: String) throws(CaptureError) -> Difference? {
+    try differences(expected: expected, actual: actual, limit: 1).first
+  }
+
+  /// The first differences between two captures: every field in which the first frames that differ do.
+  public static func differences(
+    expected: String, actual: String, limit: Int
+  ) throws(CaptureError) -> [Difference] {
     let (before, now) = (try CaptureReader(path: expected), try CaptureReader(path: actual))
     func difference(_ frame: Int?, _ field: String, _ expected: String, _ actual: String) -> Difference {
       Difference(path: before.path, frame: frame, field: field, expected: expected, actual: actual)
     }
     guard before.link == now.link else {
-      return difference(nil, "link type", before.link.rawValue, now.link.rawValue)
+      return [difference(nil, "link type", before.link.rawValue, now.link.rawValue)]
     }
+    var list: [Difference] = []
     var number = 0
-    while true {
+    while list.count < limit {
       number += 1
       let (wanted, found) = (try before.next(), try now.next())
       guard let wanted, let found else {
-        guard wanted != nil || found != nil else { return nil }
-        return difference(number, "frame", wanted == nil ? "none" : "one", found == nil ? "none" : "one")
+        guard wanted != nil || found != nil else { break }
+        list.append(difference(number, "frame", wanted == nil ? "none" : "one", found == nil ? "none" : "one"))
+        break
       }
-      if wanted.time != found.time { return difference(number, "time", clock(wanted.time), clock(found.time)) }
+      if wanted.time != found.time { list.append(difference(number, "time", clock(wanted.time), clock(found.time))) }
       if wanted.length == found.length, memcmp(wanted.bytes, found.bytes, wanted.length) == 0 { continue }
       let (left, right) = (wanted.array, found.array)
-      guard let field = FrameField.firstDifference(left, right, link: before.link) else {
-        return difference(number, "length", "\(wanted.length)", "\(found.length)")
+      let bytes = Difference.Bytes(
+        expected: FrameField.hexadecimal(left[...]), actual: FrameField.hexadecimal(right[...]))
+      var fields = FrameField.differences(left, right, link: before.link).map {
+        difference(number, $0.name, $0.text(in: left), $0.text(in: right))
       }
-      return difference(number, field.name, field.text(in: left), field.text(in: right))
+      if fields.isEmpty { fields = [difference(number, "length", "\(wanted.length)", "\(found.length)")] }
+      for index in fields.indices { fields[index].bytes = bytes }
+      list += fields
     }
+    return Array(list.prefix(limit))
   }
 
   /// Seconds since 1970 with all nine decimals.
-  private static func clock(_ nanoseconds: UInt64) -> String {
+  static func clock(_ nanoseconds: UInt64) -> String {
     let fraction = String(nanoseconds % 1_000_000_000)
     return "\(nanoseconds / 1_000_000_000)." + String(repeating: "0", count: 9 - fraction.count) + fraction
-  }
-
-  // MARK: Reports
-
-  private static func reports(path: String, actual: ReplayReport) throws(CaptureError) -> Difference? {
-    guard let data = FileManager.default.contents(atPath: path),
-      let expected = try? JSONDecoder().decode(ReplayReport.self, from: data)
-    else { throw CaptureError(path: path, offset: nil, message: "not a report of sluice replay") }
-    let (wanted, found) = (expected.counters, actual.counters)
-    for name in Set(wanted.keys).union(found.keys).sorted() where wanted[name] != found[name] {
-      return Difference(
-        path: path, field: name, expected: "\(wanted[name] ?? 0)", actual: "\(found[name] ?? 0)")
-    }
-    return nil
   }
 }
 
 extension CapturedFrame {
-  fileprivate var array: [UInt8] { Array(UnsafeRawBufferPointer(start: bytes, count: length)) }
-}
-
-extension ReplayReport {
-  /// Every counter by its path in the JSON text; what depends on the machine is left out.
-  fileprivate var counters: [String: UInt64] {
-    var list: [String: UInt64] = [
-      "sessions.created": sessions.created, "sessions.expired": sessions.expired, "sessions.live": sessions.live,
-    ]
-    for (name, count) in drops { list["drops.\(name)"] = count }
-    for (name, count) in events { list["events.\(name)"] = count }
-    for (name, frames) in [("frames", frames)] + interfaces.map({ ("interfaces.\($0)", $1) }) {
-      list["\(name).received"] = frames.received
-      list["\(name).forwarded"] = frames.forwarded
-      list["\(name).dropped"] = frames.dropped
-      list["\(name).consumed"] = frames.consumed
-      list["\(name).passed"] = frames.passed
-      list["\(name).held"] = frames.held
-      list["\(name).generated"] = frames.generated
-    }
-    return list
-  }
+  /// A copy of the bytes.
+  var array: [UInt8] { Array(UnsafeRawBufferPointer(start: bytes, count: length)) }
 }

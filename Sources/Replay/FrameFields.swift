@@ -12,33 +12,42 @@ struct FrameField: Equatable {
   /// The field's value in a frame, as people write it; what the frame has of it where it ends within.
   func text(in frame: [UInt8]) -> String {
     let bytes = frame[min(range.lowerBound, frame.count)..<min(range.upperBound, frame.count)]
-    guard bytes.count == range.count else { return bytes.isEmpty ? "nothing" : Self.hexadecimal(bytes) }
+    guard bytes.count == range.count else { return bytes.isEmpty ? "nothing" : Self.short(bytes) }
     let number = bytes.count <= 8 ? bytes.reduce(UInt64(0)) { $0 << 8 | UInt64($1) } : 0
     switch form {
     case .number: return "\(number)"
     case .station: return "\(MACAddress(number))"
     case .address: return "\(IPv4Address(UInt32(truncatingIfNeeded: number)))"
-    case .hexadecimal, .bytes: return Self.hexadecimal(bytes)
+    case .hexadecimal, .bytes: return Self.short(bytes)
     }
   }
 
-  private static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
-    "0x" + bytes.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-      + (bytes.count > 16 ? "... (\(bytes.count) bytes)" : "")
+  private static func short(_ bytes: ArraySlice<UInt8>) -> String {
+    "0x" + hexadecimal(bytes.prefix(16)) + (bytes.count > 16 ? "... (\(bytes.count) bytes)" : "")
   }
 
-  /// The field in which two frames differ first, by the layout of the expected one; nil where they are equal, or one is
-  /// the beginning of the other.
-  static func firstDifference(_ expected: [UInt8], _ actual: [UInt8], link: CaptureLink) -> FrameField? {
-    guard let offset = zip(expected, actual).enumerated().first(where: { $1.0 != $1.1 })?.offset else { return nil }
-    var field = Layout(expected, link).fields.first { $0.range.contains(offset) }!
-    // Of a run of bytes, the one that differs says more.
-    if field.form == .bytes {
-      field.name += " byte \(offset - field.range.lowerBound)"
-      field.range = offset..<offset + 1
-    }
-    return field
+  static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
+    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
+
+  /// The fields in which two frames differ, by the layout of the expected one; none where they are equal, or one is the
+  /// beginning of the other.
+  static func differences(_ expected: [UInt8], _ actual: [UInt8], link: CaptureLink) -> [FrameField] {
+    let common = min(expected.count, actual.count)
+    return all(of: expected, link: link).compactMap { field in
+      guard let offset = field.range.first(where: { $0 < common && expected[$0] != actual[$0] }) else { return nil }
+      var field = field
+      // Of a run of bytes, the one that differs says more.
+      if field.form == .bytes {
+        field.name += " byte \(offset - field.range.lowerBound)"
+        field.range = offset..<offset + 1
+      }
+      return field
+    }
+  }
+
+  /// Every field of a frame, from its first byte to its last.
+  static func all(of frame: [UInt8], link: CaptureLink) -> [FrameField] { Layout(frame, link).fields }
 }
 
 /// Takes a frame apart, from its first byte to its last: every byte belongs to exactly one field.

@@ -19,12 +19,14 @@ public struct ReplayInput: Sendable {
 /// A capture is never sorted: a frame that is older than the one before it waits for its turn at the head.
 struct InputMerge {
   private struct Input {
-    let reader: CaptureReader
+    /// One of `readers`, not counted as a reference: that would cost as much as reading a small frame.
+    unowned(unsafe) let reader: CaptureReader
     let interface: Int
     var head: CapturedFrame
   }
 
   private var inputs: ContiguousArray<Input> = []
+  private var readers: ContiguousArray<CaptureReader> = []
   /// The input whose head was given out last, to be replaced before the next choice: its bytes had to stay valid.
   private var taken: Int?
   /// What ended the stream before the ends of its captures. Nothing is read from any capture after it: frames that came after a
@@ -45,6 +47,7 @@ struct InputMerge {
     for input in list {
       do throws(CaptureError) {
         let reader = try CaptureReader(path: input.path, filter: filter)
+        readers.append(reader)
         links[input.interface] = reader.link
         totalBytes = totalBytes.flatMap { total in reader.fileBytes.map { total + $0 } }
         if let head = try reader.next() {

@@ -30,16 +30,24 @@ final class ReplayOutput {
   func write(
     _ slots: UnsafeMutablePointer<FrameSlot>, count: Int, outbox: UnsafeBufferPointer<OutboxFrame>
   ) throws(CaptureError) {
+    guard !writers.isEmpty else { return }
     var made = 0
+    // Looked up again only where it changes: counting references costs more than a small frame's copy.
+    var egress = 0
+    var writer = writers[egress]
     for index in 0..<count {
       while made < outbox.count, Int(outbox[made].position) <= index {
         try write(outbox[made])
         made += 1
       }
-      let slot = slots[index]
-      assert(slot.verdict != .none, "the engine left a frame without a verdict")
-      guard slot.verdict == .forward else { continue }
-      try writers[Int(slot.egress)].append(slot.bytes, length: Int(slot.length), time: slot.time)
+      let slot = slots + index
+      assert(slot.pointee.verdict != .none, "the engine left a frame without a verdict")
+      guard slot.pointee.verdict == .forward else { continue }
+      if Int(slot.pointee.egress) != egress {
+        egress = Int(slot.pointee.egress)
+        writer = writers[egress]
+      }
+      try writer.append(slot.pointee.bytes, length: Int(slot.pointee.length), time: slot.pointee.time)
     }
     while made < outbox.count {
       try write(outbox[made])

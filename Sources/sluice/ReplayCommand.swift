@@ -15,9 +15,19 @@ struct ReplayCommand: ParsableCommand {
       + "that ends in damage is replayed up to it, and the exit status is 1; a difference from --expect is 3.")
 
   @Option(name: .shortAndLong, help: "Configuration file.")
-  var config: String
+  var config: String?
 
   @OptionGroup var options: ReplayOptions
+
+  @Option(
+    name: .customLong("case"),
+    help: ArgumentHelp(
+      "Run a golden case in place of -c and --in: a directory with sluice.toml, in-IF.pcap, expect-IF.pcap and "
+        + "expect.json, or every such directory below.", valueName: "dir"))
+  var caseDirectory: String?
+
+  @Flag(help: "With --case: write what left as what is expected from now on.")
+  var regenerate = false
 
   @Option(help: ArgumentHelp("Where IF.pcap of every interface goes.", valueName: "dir"))
   var out: String?
@@ -44,6 +54,11 @@ struct ReplayCommand: ParsableCommand {
   var json = false
 
   func run() throws {
+    if let caseDirectory { return try runCases(in: caseDirectory) }
+    guard !regenerate else { throw Failure(.usage, "--regenerate belongs to --case DIR") }
+    guard let config else {
+      throw Failure(.usage, "no configuration; name one with -c FILE, or a case with --case DIR")
+    }
     let settings = try SettingsFile.load(path: config, purpose: .replay)
     let expected = try expectedDirectory()
     let temporary = expect != nil && out == nil ? try temporaryDirectory() : nil
@@ -68,7 +83,7 @@ struct ReplayCommand: ParsableCommand {
 
   // MARK: Options
 
-  private func end() throws -> ReplayEnd {
+  func end() throws -> ReplayEnd {
     guard let until else { return .lastFrame }
     if until == "idle" { return .idle }
     guard let seconds = DurationText.seconds(until), let whole = UInt64(exactly: seconds),

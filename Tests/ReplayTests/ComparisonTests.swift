@@ -124,8 +124,8 @@ import Testing
         for index in frame.indices {
           var changed = frame
           changed[index] ^= 0x5A
-          #expect(FrameField.firstDifference(frame, changed, link: .ethernet)?.range.contains(index) == true)
-          #expect(FrameField.firstDifference(frame, changed, link: .rawIP)?.range.contains(index) == true)
+          #expect(FrameField.differences(frame, changed, link: .ethernet).first?.range.contains(index) == true)
+          #expect(FrameField.differences(frame, changed, link: .rawIP).first?.range.contains(index) == true)
         }
       }
     }

@@ -206,7 +206,7 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
 
   /// Every file of the case by its name.
   var files: [String: [UInt8]] {
-    var files = ["sluice.toml": Array(configuration.utf8), "expect.json": counts.json]
+    var files = ["sluice.toml": Array(configuration.utf8), "expect.json": report]
     for interface in ["wan", "lan"] {
       let numbered = steps.enumerated()
       let received = numbered.filter { $1.interface == interface }.map { record($1.frame, $0) }
@@ -225,32 +225,35 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
       frame, seconds: 1_700_000_000 + UInt64(index / 10), fraction: UInt32(index % 10 * 100_000_000 + index))
   }
 
-  /// What the report must say.
-  struct Counts: Codable, Equatable {
-    var received: [String: UInt64] = [:]
-    var forwarded: [String: UInt64] = [:]
-    var drops: [String: UInt64] = [:]
-    var generated: UInt64 = 0
-    var sessionsCreated: UInt64 = 1
-    var sessionsLive: UInt64 = 1
-
-    var json: [UInt8] {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-      guard let data = try? encoder.encode(self) else { preconditionFailure("plain numbers") }
-      return [UInt8](data) + [0x0A]
+  /// What the report must say, by the names of CONTRACT.
+  private struct Report: Encodable {
+    struct Frames: Encodable {
+      var received = 0, forwarded = 0, dropped = 0, consumed = 0, passed = 0, held = 0, generated = 0
     }
+    struct Sessions: Encodable { var created = 1, expired = 0, live = 1 }
+
+    var frames: Frames
+    var interfaces: [String: Frames]
+    var drops: [String: Int]
+    var sessions = Sessions()
   }
 
-  var counts: Counts {
-    var counts = Counts()
-    for interface in ["wan", "lan"] {
-      let received = steps.filter { $0.interface == interface }
-      counts.received[interface] = UInt64(received.count)
-      counts.forwarded[interface] = UInt64(received.count { $0.leaves != nil })
-    }
+  private static func frames(_ steps: [Step]) -> Report.Frames {
     let dropped = steps.count { $0.leaves == nil }
-    if dropped > 0 { counts.drops["no-forward"] = UInt64(dropped) }
-    return counts
+    return Report.Frames(received: steps.count, forwarded: steps.count - dropped, dropped: dropped)
+  }
+
+  private var report: [UInt8] {
+    let steps = steps
+    let frames = Self.frames(steps)
+    let report = Report(
+      frames: frames,
+      interfaces: Dictionary(
+        uniqueKeysWithValues: ["wan", "lan"].map { name in (name, Self.frames(steps.filter { $0.interface == name })) }),
+      drops: frames.dropped > 0 ? ["no-forward": frames.dropped] : [:])
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    guard let data = try? encoder.encode(report) else { preconditionFailure("plain numbers") }
+    return [UInt8](data) + [0x0A]
   }
 }
