@@ -144,7 +144,7 @@ enum BenchPlan {
     ]
     plan.timeouts.udp = 86_400
     plan.timeouts.tcpEstablished = 86_400
-    plan.timeouts.tcpTransitory = 86_400
+    plan.timeouts.tcpOpening = 86_400
     return plan
   }
 }

@@ -160,7 +160,9 @@ struct TickTimeouts {
     udp = Self.ticks(plan.udp)
     udpDNS = Self.ticks(plan.udpDNS)
     icmp = Self.ticks(plan.icmp)
-    tcp = TCPTimeouts(established: Self.ticks(plan.tcpEstablished), transitory: Self.ticks(plan.tcpTransitory))
+    tcp = TCPTimeouts(
+      established: Self.ticks(plan.tcpEstablished), opening: Self.ticks(plan.tcpOpening),
+      closing: Self.ticks(plan.tcpClosing), reset: Self.ticks(plan.tcpReset))
   }
 
   /// At most 365 days, which keeps ticks comparable.

@@ -227,7 +227,12 @@ public struct TimeoutPlan: Sendable, Equatable {
   public var udp = 300
   public var udpDNS = 10
   public var tcpEstablished = 7440
-  public var tcpTransitory = 240
+  /// From the first segment until both sides have acknowledged.
+  public var tcpOpening = 240
+  /// After FIN from both sides.
+  public var tcpClosing = 240
+  /// After a RST that may have ended the connection.
+  public var tcpReset = 240
   public var icmp = 60
 
   public init() {}

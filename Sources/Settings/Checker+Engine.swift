@@ -22,7 +22,11 @@ extension Checker {
     plan.timeouts.udp = duration(fields, "udp", like: "5m") ?? plan.timeouts.udp
     plan.timeouts.udpDNS = duration(fields, "udp-dns", like: "10s") ?? plan.timeouts.udpDNS
     plan.timeouts.tcpEstablished = duration(fields, "tcp-established", like: "2h4m") ?? plan.timeouts.tcpEstablished
-    plan.timeouts.tcpTransitory = duration(fields, "tcp-transitory", like: "4m") ?? plan.timeouts.tcpTransitory
+    if let both = duration(fields, "tcp-transitory", like: "4m") {
+      plan.timeouts.tcpOpening = both
+      plan.timeouts.tcpClosing = both
+      plan.timeouts.tcpReset = both
+    }
     plan.timeouts.icmp = duration(fields, "icmp", like: "60s") ?? plan.timeouts.icmp
   }
 

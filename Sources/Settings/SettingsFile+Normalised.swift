@@ -27,7 +27,7 @@ extension SettingsFile {
           ("udp", .text(DurationText.text(plan.timeouts.udp))),
           ("udp-dns", .text(DurationText.text(plan.timeouts.udpDNS))),
           ("tcp-established", .text(DurationText.text(plan.timeouts.tcpEstablished))),
-          ("tcp-transitory", .text(DurationText.text(plan.timeouts.tcpTransitory))),
+          ("tcp-transitory", .text(DurationText.text(plan.timeouts.tcpOpening))),
           ("icmp", .text(DurationText.text(plan.timeouts.icmp))),
         ])
       ),

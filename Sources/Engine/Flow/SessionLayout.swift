@@ -138,8 +138,8 @@ enum FlowKind {
 ///             4  timeout      UInt32  ticks, in this state
 ///             8  origin       UInt32  Origin.rawValue
 ///            12  mapping      UInt32  0 = none
-///            16  TCP window   2 x (end, acknowledged, window: UInt32), per direction
-///            40  TCP scale    2 x UInt8; 0xFF = none offered
+///            16  TCP window   2 x (end, acknowledged, edge: UInt32), per direction: see TCPTracker
+///            40  TCP scale    2 x UInt8; upper half set = none in use
 ///            42  state before RST  UInt8
 ///            43  -
 ///            44  remote       UInt32  raw; the outside peer as the mapping sees it

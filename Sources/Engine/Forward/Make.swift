@@ -121,7 +121,7 @@ extension Core {
       reply, kind: kind == FlowKind.echoRequest ? FlowKind.echoReply : kind, key: draft.replyKey, to: draft.replyNew)
     let timeout: UInt32
     switch kind {
-    case FlowKind.tcp: timeout = timeouts.tcp.transitory
+    case FlowKind.tcp: timeout = timeouts.tcp.opening
     case FlowKind.udp:
       timeout = draft.key.destinationPort == UInt16(53).bigEndian ? timeouts.udpDNS : timeouts.udp
     default: timeout = timeouts.icmp

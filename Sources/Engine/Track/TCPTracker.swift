@@ -1,22 +1,43 @@
-/// Follows a TCP connection as far as its timers need, and never stands in its way: every segment is translated.
+/// Follows a TCP connection as far as its timers need, and never stands in its way: every segment is translated, whatever
+/// the tracker makes of it. What it guards is the session's life.
 ///
 ///                 ACK from both sides               FIN from both sides
 ///     opening ------------------------> established -------------------> closing
-///        |  ^                              |   ^                          |   |
-///        |  +-- SYN on closing or reset ---|---|--------------------------+   |
-///        +---------- valid RST ------------+---|------------------------------+
-///                                          v   | anything but a RST
-///                                         reset (remembers the state before)
+///      |  ^  ^                           |  ^  |   <-------------------   |  |
+///      |  |  +--- SYN from both sides ---+--|--+   data behind a FIN      |  |
+///      |  +------ SYN on closing or reset --|-----------------------------+  |
+///      +--------- exact RST ----------+-----|--------------------------------+
+///                                     v     | anything but a RST
+///                                    reset -+ (back to the state before)
 ///
-/// - opening, closing and reset last the transitory time (RFC 5382 REQ-5, RFC 7857 section 2.1).
-/// - A RST moves the state only inside the receiver's window (RFC 5961 section 3): a blind one never shortens a timer.
-/// - After a RST the session stays, since the RST may not have been accepted (RFC 7857 section 2.2).
-/// - A SYN on an established session changes nothing: the answer to it is the peer's challenge ACK (RFC 5961 section 4).
+/// - *opening*, *closing* and *reset* last their transitory times, *established* 2 h 4 min (RFC 5382 REQ-5, RFC 7857
+///   section 2.1): after one FIN the other side may still send for as long as it likes, so closing begins with both.
+/// - A segment moves the state only where the receiver would take it: inside the window that we have seen it announce.
+///   Otherwise a blind outsider could end a connection that is not his (REQUIREMENTS T7, A3; RFC 5961).
+/// - A RST must hit the one place that its receiver, or its sender, is at: the window would be too easy to hit (RFC 5961
+///   section 3.2; a RST elsewhere in the window is answered by a challenge ACK and is no end).
+/// - After a RST the session stays, since we cannot know that it was accepted (RFC 7857 section 2.2).
+/// - A SYN on an established session changes nothing: its answer is a challenge ACK (RFC 5961 section 4). Only where the
+///   other side answers with a SYN of its own has it forgotten the old connection too.
+/// - A FIN that data follows was somebody else's: nobody sends behind his own.
+/// - Where we have not seen enough to judge (picked up, or one direction only), everything counts as inside the window.
 struct TCPTracker {
   // Marks of one direction (CommonLine offset 2).
   private static let seen: UInt8 = 1
   private static let acknowledged: UInt8 = 2
   private static let finished: UInt8 = 4
+  /// Has sent a SYN into the established session.
+  private static let reopening: UInt8 = 8
+  /// Its first segment was no SYN.
+  private static let pickedUp: UInt8 = 16
+
+  /// What a window scale offset holds where the side, or its peer, offered none; its lower half is the shift.
+  private static let unscaled: UInt8 = 0xF0
+  /// The largest shift (RFC 7323 section 2.3), for sides whose SYN we have not seen: a window too wide lets a FIN count
+  /// that should not, one too narrow would keep a dead session.
+  private static let largestScale: UInt8 = 14
+  /// How far back a retransmission may lie at least; also the largest window without scaling.
+  private static let unscaledWindow: UInt32 = 0xFFFF
 
   private let line: UnsafeMutableRawPointer
 
@@ -29,9 +50,25 @@ struct TCPTracker {
   @inline(__always)
   private func mark(_ d: Int, _ bit: UInt8) { line.put(line.byte(2 &+ d) | bit, 2 &+ d) }
   @inline(__always)
-  private func window(_ d: Int) -> UnsafeMutablePointer<UInt32> {
+  private func unmark(_ d: Int, _ bit: UInt8) { line.put(line.byte(2 &+ d) & ~bit, 2 &+ d) }
+  @inline(__always)
+  private func scale(_ d: Int) -> UInt32 { UInt32(line.byte(40 &+ d) & 15) }
+  @inline(__always)
+  private func side(_ d: Int) -> UnsafeMutablePointer<UInt32> {
     (line + (16 &+ d &* 12)).assumingMemoryBound(to: UInt32.self)
   }
+
+  // Places in a side's three words.
+  /// Behind the last byte that it has sent without a gap.
+  private static let end = 0
+  /// What it has acknowledged.
+  private static let taken = 1
+  /// How far it lets its peer send: the farthest of acknowledgement + window.
+  private static let edge = 2
+
+  /// True where `a` does not lie behind `b` in the sequence space.
+  @inline(__always)
+  private static func isUpTo(_ a: UInt32, _ b: UInt32) -> Bool { Int32(bitPattern: a &- b) <= 0 }
 
   /// A segment as the tracker sees it. `payload` is bytes behind the TCP header.
   struct Segment {
@@ -53,114 +90,219 @@ struct TCPTracker {
     /// An ACK without SYN, FIN or RST.
     @inline(__always)
     var isPlain: Bool { flags & (TCPHeader.syn | TCPHeader.fin | TCPHeader.rst | TCPHeader.ack) == TCPHeader.ack }
-  }
-
-  /// The window's part of a plain segment on an established session: all that the burst loop does.
-  @inline(__always)
-  func advance(_ d: Int, _ segment: Segment) {
-    let mine = window(d)
-    let end = segment.sequence &+ UInt32(truncatingIfNeeded: segment.payload)
-    if Int32(bitPattern: end &- mine[0]) > 0 { mine[0] = end }
-    let other = window(1 &- d)
-    if Int32(bitPattern: segment.acknowledgement &- mine[1]) >= 0,
-      Int32(bitPattern: segment.acknowledgement &- other[0]) <= 0
-    {
-      mine[1] = segment.acknowledgement
-      mine[2] = UInt32(segment.window) &<< UInt32(line.byte(40 &+ d) & 15)
+    @inline(__always)
+    func has(_ flag: UInt8) -> Bool { flags & flag != 0 }
+    /// The sequence number behind it; SYN and FIN take one each.
+    var end: UInt32 {
+      sequence &+ UInt32(truncatingIfNeeded: payload) &+ (has(TCPHeader.syn) ? 1 : 0) &+ (has(TCPHeader.fin) ? 1 : 0)
     }
   }
 
-  /// Any segment: moves the state. True where it refreshes the timer.
+  // MARK: Established
+
+  /// A plain segment on an established session: all that the burst loop does.
+  @inline(__always)
+  func advance(_ d: Int, _ segment: Segment) {
+    let end = segment.sequence &+ UInt32(truncatingIfNeeded: segment.payload)
+    if isInWindow(d, segment.sequence, end) { learn(d, segment, end) }
+  }
+
+  /// True where the other side would take the segment: not beyond the edge that it has announced, and not farther back
+  /// than a retransmission can be.
+  @inline(__always)
+  private func isInWindow(_ d: Int, _ sequence: UInt32, _ end: UInt32) -> Bool {
+    let receiver = side(1 &- d)
+    let size = receiver[Self.edge] &- receiver[Self.taken]
+    return Self.isUpTo(sequence, receiver[Self.edge])
+      && Self.isUpTo(receiver[Self.taken], end &+ max(size, Self.unscaledWindow))
+  }
+
+  /// Notes how far a side has sent, acknowledged and opened its window.
+  @inline(__always)
+  private func learn(_ d: Int, _ segment: Segment, _ end: UInt32) {
+    let mine = side(d)
+    let sent = mine[Self.end]
+    // Only what joins on: a place that nobody vouches for must not become one that a RST may hit.
+    if Self.isUpTo(segment.sequence, sent), !Self.isUpTo(end, sent) {
+      mine[Self.end] = end
+      unmark(d, Self.finished)
+    }
+    // At most what it has allowed, and one more: a probe into a closed window may be taken.
+    if Self.isUpTo(mine[Self.taken], segment.acknowledgement),
+      Self.isUpTo(segment.acknowledgement, mine[Self.edge] &+ 1)
+    {
+      acknowledge(d, segment.acknowledgement, UInt32(segment.window) &<< scale(d))
+    }
+  }
+
+  @inline(__always)
+  private func acknowledge(_ d: Int, _ number: UInt32, _ window: UInt32) {
+    let mine = side(d)
+    let other = side(1 &- d)
+    mine[Self.taken] = number
+    if !Self.isUpTo(number &+ window, mine[Self.edge]) { mine[Self.edge] = number &+ window }
+    // What was acknowledged was sent, though a gap may have hidden it from us.
+    if !Self.isUpTo(number, other[Self.end]) { other[Self.end] = number }
+  }
+
+  // MARK: Any segment
+
+  /// Moves the state. True where the segment refreshes the timer.
   func track(
     _ common: CommonLine, _ d: Int, _ segment: Segment, tcp: UnsafeMutableRawPointer, headerLength: Int,
     timeouts: TCPTimeouts
   ) -> Bool {
-    if segment.flags & TCPHeader.rst != 0 {
-      guard isValidReset(d, segment) else { return false }
+    if segment.has(TCPHeader.rst) {
+      guard isExactReset(d, segment) else { return false }
       if common.state != SessionState.reset { common.stateBeforeReset = common.state }
       enter(SessionState.reset, common, timeouts)
       return true
     }
-    let isSYN = segment.flags & (TCPHeader.syn | TCPHeader.ack) == TCPHeader.syn
-    if isSYN {
-      switch common.state {
-      case SessionState.established: return false
-      case SessionState.closing, SessionState.reset: reopen(common, timeouts)
-      default: break
-      }
-    } else if common.state == SessionState.reset {
-      enter(common.stateBeforeReset, common, timeouts)
+    if segment.has(TCPHeader.syn) {
+      return synchronize(common, d, segment, tcp: tcp, headerLength: headerLength, timeouts)
     }
-    learn(d, segment, isSYN: isSYN, tcp: tcp, headerLength: headerLength)
-    if segment.flags & TCPHeader.fin != 0 { mark(d, Self.finished) }
-    if common.state == SessionState.opening, marks(0) & marks(1) & Self.acknowledged != 0 {
+    if common.state == SessionState.reset { enter(common.stateBeforeReset, common, timeouts) }
+    // Outside of the window it may still be the receiver's: our picture has gaps. So it keeps the session, and no more.
+    guard isCredible(d, segment) else { return true }
+    follow(d, segment)
+    move(common, timeouts)
+    return true
+  }
+
+  private func isCredible(_ d: Int, _ segment: Segment) -> Bool {
+    guard marks(1 &- d) & Self.acknowledged != 0 else { return true }
+    return isInWindow(d, segment.sequence, segment.end)
+  }
+
+  /// A segment without SYN or RST.
+  private func follow(_ d: Int, _ segment: Segment) {
+    let mine = side(d)
+    if marks(d) & Self.seen == 0 {
+      mine[Self.end] = segment.end
+      mark(d, Self.seen | Self.pickedUp)
+      line.put(Self.largestScale, 40 &+ d)
+    }
+    if segment.has(TCPHeader.ack), marks(d) & Self.acknowledged == 0 { acknowledgeFirst(d, segment) }
+    if marks(d) & Self.acknowledged != 0 {
+      learn(d, segment, segment.end)
+    } else if !Self.isUpTo(segment.end, mine[Self.end]) {
+      mine[Self.end] = segment.end
+    }
+    if segment.has(TCPHeader.fin) {
+      // Its place is the stream's end, whatever is missing before it: what comes late then opens nothing again.
+      if !Self.isUpTo(segment.end, mine[Self.end]) { mine[Self.end] = segment.end }
+      mark(d, Self.finished)
+    }
+  }
+
+  /// The first acknowledgement of a side. It must be of something that the peer has just sent, or anybody could make a
+  /// session last for hours with a handshake of which he sees nothing.
+  private func acknowledgeFirst(_ d: Int, _ segment: Segment) {
+    let mine = side(d)
+    let other = side(1 &- d)
+    if marks(1 &- d) & Self.seen != 0 {
+      let distance = other[Self.end] &- segment.acknowledgement
+      let limit = marks(1 &- d) & Self.pickedUp != 0 ? Self.unscaledWindow &<< 14 : Self.unscaledWindow
+      let isAhead = marks(1 &- d) & Self.pickedUp != 0 && 0 &- distance <= limit
+      guard distance <= limit || isAhead else { return }
+    }
+    mine[Self.taken] = segment.acknowledgement
+    // The window of a SYN is not scaled (RFC 7323 section 2.2).
+    let shift = segment.has(TCPHeader.syn) ? 0 : scale(d)
+    mine[Self.edge] = segment.acknowledgement &+ UInt32(segment.window) &<< shift
+    mark(d, Self.acknowledged)
+  }
+
+  private func move(_ common: CommonLine, _ timeouts: TCPTimeouts) {
+    let both = marks(0) & marks(1)
+    if common.state == SessionState.opening, both & Self.acknowledged != 0 {
       enter(SessionState.established, common, timeouts)
     }
-    if common.state == SessionState.established, marks(0) & marks(1) & Self.finished != 0 {
+    if common.state == SessionState.established, both & Self.finished != 0 {
       enter(SessionState.closing, common, timeouts)
+    } else if common.state == SessionState.closing, both & Self.finished == 0 {
+      enter(SessionState.established, common, timeouts)
     }
-    return true
   }
 
   private func enter(_ state: UInt8, _ common: CommonLine, _ timeouts: TCPTimeouts) {
     common.state = state
-    common.timeout = state == SessionState.established ? timeouts.established : timeouts.transitory
+    common.timeout =
+      switch state {
+      case SessionState.established: timeouts.established
+      case SessionState.opening: timeouts.opening
+      case SessionState.closing: timeouts.closing
+      default: timeouts.reset
+      }
+  }
+
+  // MARK: SYN
+
+  /// A segment with SYN: begins, repeats or answers a beginning, or means nothing.
+  private func synchronize(
+    _ common: CommonLine, _ d: Int, _ segment: Segment, tcp: UnsafeMutableRawPointer, headerLength: Int,
+    _ timeouts: TCPTimeouts
+  ) -> Bool {
+    let isAnswer = segment.has(TCPHeader.ack)
+    switch common.state {
+    case SessionState.opening: break
+    case SessionState.closing where !isAnswer, SessionState.reset where !isAnswer: reopen(common, timeouts)
+    case SessionState.reset:
+      enter(common.stateBeforeReset, common, timeouts)
+      return true
+    case SessionState.established where isAnswer && marks(1 &- d) & Self.reopening != 0: reopen(common, timeouts)
+    case SessionState.established where !isAnswer:
+      mark(d, Self.reopening)
+      return false
+    // A late SYN/ACK, repeated.
+    default: return isInWindow(d, segment.sequence, segment.end)
+    }
+    // A SYN sent anew may start elsewhere, as long as nobody has answered the first one.
+    if marks(d) & Self.seen == 0 || marks(1 &- d) & Self.acknowledged == 0 { side(d)[Self.end] = segment.end }
+    mark(d, Self.seen)
+    unmark(d, Self.pickedUp)
+    learnScale(d, TCPHeader.windowScale(tcp, headerLength: headerLength))
+    if isAnswer, marks(d) & Self.acknowledged == 0 { acknowledgeFirst(d, segment) }
+    move(common, timeouts)
+    return true
   }
 
   private func reopen(_ common: CommonLine, _ timeouts: TCPTimeouts) {
     enter(SessionState.opening, common, timeouts)
     line.put(0, 2)
     line.put(0, 3)
+    line.put(Self.largestScale, 40)
+    line.put(Self.largestScale, 41)
   }
 
-  /// Notes how far a side has sent, acknowledged and opened its window.
-  private func learn(_ d: Int, _ segment: Segment, isSYN: Bool, tcp: UnsafeMutableRawPointer, headerLength: Int) {
-    let mine = window(d)
-    let other = window(1 &- d)
-    let hasSYN = segment.flags & TCPHeader.syn != 0
-    let length = segment.payload &+ (hasSYN ? 1 : 0) &+ (segment.flags & TCPHeader.fin != 0 ? 1 : 0)
-    let end = segment.sequence &+ UInt32(truncatingIfNeeded: length)
-    // A SYN sent anew may start elsewhere, as long as nobody has answered the first one.
-    let isAnew = isSYN && marks(1 &- d) & Self.acknowledged == 0
-    if marks(d) & Self.seen == 0 || isAnew || Int32(bitPattern: end &- mine[0]) > 0 { mine[0] = end }
-    mark(d, Self.seen)
-    if hasSYN { learnScale(d, TCPHeader.windowScale(tcp, headerLength: headerLength)) }
-    guard segment.flags & TCPHeader.ack != 0 else { return }
-    // An acknowledgement of what was never sent is nobody's of this connection.
-    if marks(1 &- d) & Self.seen != 0, Int32(bitPattern: segment.acknowledgement &- other[0]) > 0 { return }
-    if marks(d) & Self.acknowledged == 0 || Int32(bitPattern: segment.acknowledgement &- mine[1]) >= 0 {
-      mine[1] = segment.acknowledgement
-      // The window of a SYN is not scaled (RFC 7323 section 2.2).
-      mine[2] = UInt32(segment.window) &<< (hasSYN ? 0 : UInt32(line.byte(40 &+ d) & 15))
-      mark(d, Self.acknowledged)
-    }
-  }
-
-  /// Scaling holds only where both SYNs offer it (RFC 7323 section 2.2). A side that was picked up without a SYN counts
-  /// with the largest scale: a window too wide lets a RST through, one too narrow would keep a dead session.
+  /// Scaling holds only where both SYNs offer it (RFC 7323 section 2.2).
   private func learnScale(_ d: Int, _ scale: UInt8?) {
-    line.put(scale ?? 0xF0, 40 &+ d)
+    line.put(scale ?? Self.unscaled, 40 &+ d)
     if scale == nil {
-      line.put(0xF0, 40 &+ (1 &- d))
-    } else if line.byte(40 &+ (1 &- d)) == 0xF0 {
-      line.put(0xF0, 40 &+ d)
+      line.put(Self.unscaled, 40 &+ (1 &- d))
+    } else if line.byte(40 &+ (1 &- d)) == Self.unscaled {
+      line.put(Self.unscaled, 40 &+ d)
     }
   }
 
-  private func isValidReset(_ d: Int, _ segment: Segment) -> Bool {
-    let mine = window(d)
-    let other = window(1 &- d)
-    if marks(1 &- d) & Self.acknowledged != 0 {
-      return segment.sequence &- other[1] < max(other[2], 1)
+  // MARK: RST
+
+  private func isExactReset(_ d: Int, _ segment: Segment) -> Bool {
+    // A FIN may have come from elsewhere, and moved the end to where its sender likes.
+    let sent = marks(d) & (Self.seen | Self.finished) == Self.seen && segment.sequence == side(d)[Self.end]
+    if marks(1 &- d) & Self.acknowledged != 0 { return sent || segment.sequence == side(1 &- d)[Self.taken] }
+    // The receiver has not acknowledged anything: a refused SYN is answered by a RST with an ACK of exactly it.
+    if segment.has(TCPHeader.ack), marks(1 &- d) & Self.seen != 0 {
+      return segment.acknowledgement == side(1 &- d)[Self.end]
     }
-    // The receiver has not acknowledged anything: a refused SYN is answered by RST with an ACK of exactly it.
-    if segment.flags & TCPHeader.ack != 0, marks(1 &- d) & Self.seen != 0 { return segment.acknowledgement == other[0] }
-    return marks(d) & Self.seen != 0 && segment.sequence == mine[0]
+    return sent
   }
 }
 
 /// In ticks.
 struct TCPTimeouts {
   let established: UInt32
-  let transitory: UInt32
+  let opening: UInt32
+  let closing: UInt32
+  let reset: UInt32
 }
