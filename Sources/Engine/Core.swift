@@ -12,6 +12,10 @@ struct Core {
   var outbox: Outbox
   var limiter: ErrorLimiter
   var unsolicited: UnsolicitedList
+  var fragments: FragmentTable
+  /// Pieces that wait for the first one of their datagram; apart from `holds`, so that they take nothing from it.
+  var fragmentHolds: HoldPool
+  let identifications: IdentificationTable
   var counters: Counters
   let links: UnsafeMutableBufferPointer<Link>
   let tags: UnsafeMutableBufferPointer<TagEntry>
@@ -29,10 +33,13 @@ struct Core {
     }
     adjacencies = try AdjacencyTable(secret: secret)
     holds = try HoldPool()
-    timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity)
+    timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1)
     outbox = try Outbox()
     limiter = ErrorLimiter(secret: secret)
     unsolicited = UnsolicitedList()
+    fragments = FragmentTable(secret: secret)
+    fragmentHolds = try HoldPool(small: 2048, large: 32)
+    identifications = try IdentificationTable(secret: secret)
     counters = Counters(interfaces: plan.interfaces.count)
     links = Self.makeLinks(linked, rules.interfaces)
     tags = Self.makeTags(linked, rules.interfaces)
@@ -47,6 +54,9 @@ struct Core {
     outbox.release()
     limiter.release()
     unsolicited.release()
+    fragments.release()
+    fragmentHolds.release()
+    identifications.release()
     counters.release()
     links.deallocate()
     tags.deallocate()
@@ -104,6 +114,7 @@ struct Core {
   mutating func begin() {
     outbox.clear()
     holds.freeLeft()
+    fragmentHolds.freeLeft()
   }
 
   /// Moves the clock on: timers due by then fire first, each at its own time.
@@ -114,6 +125,7 @@ struct Core {
       switch timer.kind {
       case .neighbor: neighborTimer(UInt16(truncatingIfNeeded: timer.index))
       case .unsolicited: unsolicitedTimer(timer.index)
+      case .fragment: fragmentTimer()
       }
     }
     move(to: time)
@@ -154,12 +166,18 @@ struct TickTimeouts {
   let udp: UInt32
   let udpDNS: UInt32
   let icmp: UInt32
+  /// Nanoseconds that pieces wait for the first one, and that a datagram in pieces is remembered.
+  let fragment: UInt64
+  /// How long an identification belongs to one datagram.
+  let identification: UInt32
   let tcp: TCPTimeouts
 
   init(_ plan: TimeoutPlan) {
     udp = Self.ticks(plan.udp)
     udpDNS = Self.ticks(plan.udpDNS)
     icmp = Self.ticks(plan.icmp)
+    fragment = UInt64(min(max(plan.fragment, 1), 31_536_000)) * 1_000_000_000
+    identification = Self.ticks(plan.identification)
     tcp = TCPTimeouts(
       established: Self.ticks(plan.tcpEstablished), opening: Self.ticks(plan.tcpOpening),
       closing: Self.ticks(plan.tcpClosing), reset: Self.ticks(plan.tcpReset))

@@ -234,6 +234,10 @@ public struct TimeoutPlan: Sendable, Equatable {
   /// After a RST that may have ended the connection.
   public var tcpReset = 240
   public var icmp = 60
+  /// Pieces of a datagram wait for the first one.
+  public var fragment = 15
+  /// The IPv4 identification of a datagram in pieces belongs to it.
+  public var identification = 120
 
   public init() {}
 }

@@ -87,6 +87,7 @@ extension Core {
       case .malformed: return refuse(slot, .malformedIPv4)
       }
     }
+    guard header.isSoundPiece else { return refuse(slot, .malformedFragment) }
     let ingress = Int(slot.pointee.ingress)
     guard !isMartian(source: IPv4Address(wire: header.source), IPv4Address(wire: header.destination), ingress) else {
       return refuse(slot, .martian)
@@ -143,9 +144,6 @@ extension Core {
     judgeFlow(packet)
   }
 
-  /// A piece of a datagram: without its ports only what needs no translation can pass.
-  private mutating func judgeFragment(_ packet: Packet) { judgeOther(packet, .fragment) }
-
   /// What has no ports is routed between inside interfaces and goes nowhere else.
   mutating func judgeOther(_ packet: Packet, _ reason: DropReason) {
     guard !interfaces[packet.ingress].isOutside else { return refuse(packet.slot, reason) }
@@ -157,7 +155,7 @@ extension Core {
     route(packet)
   }
 
-  private mutating func judgeFlow(_ packet: Packet) {
+  mutating func judgeFlow(_ packet: Packet) {
     if let flow = flows.find(packet.key, at: clock.tick) { return send(packet, by: flow) }
     guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return judgeStray(packet) }
     begin(packet)
@@ -186,6 +184,11 @@ extension Core {
     guard let adjacency = settleAdjacency(flow) else { return drop(packet.slot, .noRoute) }
     guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
     let untranslated = Untranslated(packet.header, kind: packet.kind)
+    if packet.header.isFragment {
+      prove(packet, by: flow)
+    } else if packet.wireLength > Int(adjacencies[adjacency].mtu) {
+      packet.header.identify(newIdentification(packet.header, flow))
+    }
     translate(packet, by: flow)
     deliver(packet, over: adjacency, untranslated)
   }

@@ -29,11 +29,13 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case malformedARP
   // IP header.
   case malformedIPv4
+  case malformedFragment
   case ipv6Off
   case sourceRoute
   case martian
   // Session, forward, filtering.
   case fragment
+  case fragmentOverlap
   case malformedTCP
   case malformedUDP
   case malformedICMP
@@ -57,6 +59,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case noPort
   case tableFull
   case insertContention
+  case fragmentLimit
   case outboxFull
   // Neighbour.
   case noNeighbor
@@ -84,10 +87,13 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .unknownEthertype: ("unknown-ethertype", "neither IPv4 nor ARP")
     case .malformedARP: ("malformed-arp", "an ARP packet that contradicts itself")
     case .malformedIPv4: ("malformed-ipv4", "IPv4 version, lengths or header checksum are wrong (RFC 1812 5.2.2)")
+    case .malformedFragment:
+      ("malformed-fragment", "a piece that fits no datagram, or cuts a TCP header (RFC 791 3.2, RFC 1858, RFC 3128)")
     case .ipv6Off: ("ipv6-off", "IPv6 is not forwarded")
     case .sourceRoute: ("source-route", "carries a source route option (RFC 7126 4.3, 4.4)")
     case .martian: ("martian", "a source or destination that cannot be here (RFC 1812 5.3.7, RFC 6890)")
-    case .fragment: ("fragment", "an IPv4 fragment that no translation fits")
+    case .fragment: ("fragment", "a piece of a datagram that no session fits any more, or of an ICMP error")
+    case .fragmentOverlap: ("fragment-overlap", "shares bytes with another piece of its datagram (RFC 1858, RFC 3128)")
     case .malformedTCP: ("malformed-tcp", "the TCP header does not fit the datagram")
     case .malformedUDP: ("malformed-udp", "the UDP header does not fit the datagram")
     case .malformedICMP: ("malformed-icmp", "the ICMP message is too short or its checksum is wrong (RFC 5508 REQ-3)")
@@ -109,6 +115,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .noPort: ("no-port", "no free outside port or identifier is left")
     case .tableFull: ("table-full", "the session table is full")
     case .insertContention: ("insert-contention", "another worker held the table lane for too long")
+    case .fragmentLimit: ("fragment-limit", "no room for another piece, or more than 64 of one datagram")
     case .outboxFull: ("outbox-full", "more engine-made frames in one burst than there is room for")
     case .noNeighbor: ("no-neighbor", "the next hop did not answer")
     case .neighborQueueFull: ("neighbor-queue-full", "gave way to newer frames that wait for the same next hop")

@@ -49,7 +49,7 @@ extension Core {
     }
   }
 
-  private mutating func refuseTransit(_ packet: Packet) {
+  mutating func refuseTransit(_ packet: Packet) {
     if insideAddresses[packet.header.destination] != nil { return refuse(packet.slot, .insideFromOutside) }
     guard let hop = routes.find(packet.destination) else {
       if isAlongside { return pass(packet.slot) }
@@ -164,7 +164,8 @@ extension Core {
     if isAlongside { return pass(packet.slot) }
     let address = packet.header.destination
     let owner = interfaces.first { $0.plan.addresses.contains { $0.address.wire == address } }
-    guard packet.kind == FlowKind.echoRequest, owner?.plan.ping == true else {
+    // Answering pieces would mean putting them together.
+    guard packet.kind == FlowKind.echoRequest, owner?.plan.ping == true, !packet.header.isFragment else {
       return reason == .noForward ? unsolicited(packet, reason) : drop(packet.slot, reason)
     }
     answerEcho(packet)

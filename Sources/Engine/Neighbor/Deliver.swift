@@ -92,7 +92,7 @@ extension Core {
   }
 
   /// Puts a datagram into the outbox with its link header, in pieces if it is larger than the MTU. It needs headroom.
-  private mutating func emit(
+  mutating func emit(
     _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, over place: UInt16, priority: UInt16
   ) -> Bool {
     let adjacency = adjacencies[place]
@@ -110,7 +110,7 @@ extension Core {
   // MARK: Asking
 
   /// True where the link address is known. One that has grown old is used on while it is asked for again.
-  private mutating func canSend(_ place: UInt16) -> Bool {
+  mutating func canSend(_ place: UInt16) -> Bool {
     let adjacency = adjacencies[place]
     if adjacency.isReady(at: clock.tick) { return true }
     switch adjacency.state {
@@ -188,7 +188,7 @@ extension Core {
   }
 
   /// Puts a frame at the end of a next hop's queue; the oldest gives way where it is full.
-  private mutating func enqueue(_ held: UInt16, _ place: UInt16) {
+  mutating func enqueue(_ held: UInt16, _ place: UInt16) {
     let adjacency = adjacencies[place]
     if adjacency.holdCount == HoldPool.perNeighbor, let oldest = dequeue(place) {
       dropHeld(oldest, .neighborQueueFull)

@@ -2,6 +2,7 @@
 struct Untranslated {
   var addresses: UInt64 = 0
   var ports: UInt32 = 0
+  var identification: UInt16 = 0
   var networkChecksum: UInt16 = 0
   var transportChecksum: UInt16 = 0
   var ttl: UInt8 = 0
@@ -11,6 +12,7 @@ struct Untranslated {
   init(_ header: IPv4Header, kind: UInt8) {
     self.kind = kind
     addresses = header.start.raw64(IPv4Header.sourceOffset)
+    identification = header.identification
     networkChecksum = header.start.raw16(IPv4Header.checksumOffset)
     ttl = header.ttl
     guard kind != FlowKind.free else { return }
@@ -20,6 +22,7 @@ struct Untranslated {
 
   func restore(_ header: IPv4Header) {
     header.start.putRaw(addresses, IPv4Header.sourceOffset)
+    header.start.putRaw(identification, IPv4Header.identificationOffset)
     header.start.putRaw(networkChecksum, IPv4Header.checksumOffset)
     header.start.put(ttl, IPv4Header.ttlOffset)
     guard kind != FlowKind.free else { return }
@@ -49,12 +52,11 @@ struct HeldFrame {
 
 /// Room for held frames: many small places and a few for super-frames, none of them touched before use.
 struct HoldPool {
-  static let small = 4095
   static let smallBytes = 2048
-  static let large = 64
   static let largeBytes = 67_584
   static let perNeighbor = 64
 
+  private let small: Int
   private let frames: UnsafeMutablePointer<HeldFrame>
   private let smallPages: Pages
   private let largePages: Pages
@@ -64,13 +66,14 @@ struct HoldPool {
   private let leaving: UnsafeMutablePointer<UInt16>
   private var leavingCount = 0
 
-  init() throws(PlanError) {
-    let total = Self.small + Self.large
+  init(small: Int = 4095, large: Int = 64) throws(PlanError) {
+    self.small = small
+    let total = small + large
     frames = .allocate(capacity: total + 1)
     frames.initialize(repeating: HeldFrame(), count: total + 1)
     leaving = .allocate(capacity: total)
-    smallPages = try Pages(bytes: (Self.small + 1) * Self.smallBytes)
-    largePages = try Pages(bytes: Self.large * Self.largeBytes)
+    smallPages = try Pages(bytes: (small + 1) * Self.smallBytes)
+    largePages = try Pages(bytes: large * Self.largeBytes)
     for place in (1...total).reversed() { free(UInt16(place)) }
   }
 
@@ -90,10 +93,16 @@ struct HoldPool {
   func bytes(_ place: UInt16) -> UnsafeMutableRawPointer {
     let index = Int(place)
     let start =
-      index <= Self.small
+      index <= small
       ? smallPages.start + index &* Self.smallBytes
-      : largePages.start + (index &- Self.small &- 1) &* Self.largeBytes
+      : largePages.start + (index &- small &- 1) &* Self.largeBytes
     return start + Forwarder.headroom
+  }
+
+  /// True where `allocate` would find a place.
+  func canAllocate(length: Int) -> Bool {
+    let isSmall = length &+ Forwarder.headroom <= Self.smallBytes
+    return length &+ Forwarder.headroom <= Self.largeBytes && (isSmall && freeSmall != 0 || freeLarge != 0)
   }
 
   /// A free place for `length` bytes; nil where there is none.
@@ -102,12 +111,12 @@ struct HoldPool {
     guard length &+ Forwarder.headroom <= Self.largeBytes else { return nil }
     let place = isSmall && freeSmall != 0 ? freeSmall : freeLarge
     guard place != 0 else { return nil }
-    if Int(place) <= Self.small { freeSmall = self[place].next } else { freeLarge = self[place].next }
+    if Int(place) <= small { freeSmall = self[place].next } else { freeLarge = self[place].next }
     return place
   }
 
   mutating func free(_ place: UInt16) {
-    if Int(place) <= Self.small {
+    if Int(place) <= small {
       frames[Int(place)].next = freeSmall
       freeSmall = place
     } else {

@@ -4,6 +4,8 @@ enum TimerKind: UInt8 {
   case neighbor
   /// `index` is a place in the list of unsolicited SYNs.
   case unsolicited
+  /// The oldest datagram whose pieces wait for the first one.
+  case fragment
 }
 
 struct Timer {

@@ -15,6 +15,7 @@ enum EtherType {
 
 /// Byte offsets in an IPv4 header (RFC 791 section 3.1), and field access on a header that was checked.
 struct IPv4Header {
+  static let identificationOffset = 4
   static let flagsOffset = 6
   static let ttlOffset = 8
   static let protocolOffset = 9
@@ -45,6 +46,9 @@ struct IPv4Header {
   /// More fragments, or an offset: one piece of a datagram.
   @inline(__always)
   var isFragment: Bool { start.raw16(Self.flagsOffset) & UInt16(0x3FFF).bigEndian != 0 }
+  /// Raw.
+  @inline(__always)
+  var identification: UInt16 { start.raw16(Self.identificationOffset) }
   /// In units of 8 bytes.
   @inline(__always)
   var fragmentOffset: Int { Int(start.big16(Self.flagsOffset) & 0x1FFF) }
@@ -107,6 +111,27 @@ enum IPv4Options {
 }
 
 extension IPv4Header {
+  /// What is wrong with a datagram as a piece of a larger one; true too for whole ones.
+  ///
+  /// A piece has bytes, in eights unless it is the last, and ends within the 65,535 that a datagram may have. A TCP
+  /// header is never cut: what would be left to the next piece could rewrite it (RFC 1858 section 3, RFC 3128).
+  var isSoundPiece: Bool {
+    guard isFragment else { return true }
+    let bytes = totalLength &- length
+    guard bytes > 0, !moreFragments || bytes % 8 == 0, length &+ fragmentOffset &* 8 &+ bytes <= 65_535 else {
+      return false
+    }
+    guard ipProtocol == IPProtocol.tcp else { return true }
+    return fragmentOffset == 0 ? bytes >= TCPHeader.minimumLength : fragmentOffset > 2
+  }
+
+  /// Puts another identification (raw) in.
+  func identify(_ new: UInt16) {
+    let delta = Checksum.delta(identification, new)
+    start.putRaw(new, Self.identificationOffset)
+    start.putRaw(Checksum.adjust(start.raw16(Self.checksumOffset), by: delta), Self.checksumOffset)
+  }
+
   /// Takes one from the TTL.
   @inline(__always)
   func takeHop() {
