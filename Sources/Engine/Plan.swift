@@ -10,6 +10,8 @@ public struct Plan: Sendable, Equatable {
     case latency
     /// Frames packed into blocks (TPACKET_V3): more of them a second, each up to some milliseconds later.
     case throughput
+    /// Both open, switched by load.
+    case auto
   }
 
   public var mode: Mode = .dedicated

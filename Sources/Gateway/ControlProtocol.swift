@@ -47,11 +47,14 @@ public struct StatusReport: Codable, Sendable {
 
   /// The receive ring of a device.
   public struct Ring: Codable, Sendable {
+    /// As in the configuration: latency, throughput or auto.
+    public var kind: String
     /// Frames that the kernel offered to the ring.
     public var frames: UInt64
-    /// Those that found no free slot.
+    /// Those that found no room.
     public var drops: UInt64
-    public var slots: Int
+    /// How often `auto` went from slots to blocks or back.
+    public var changes: Int
   }
 
   public struct Sessions: Codable, Sendable {

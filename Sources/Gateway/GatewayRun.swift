@@ -29,7 +29,9 @@ public struct GatewayRun: ~Copyable {
   private let quieting: HostQuieting
   private let control: ControlServer
   private let worker: WorkerThread
-  private let descriptors: [Int32]
+  private var sharing: RingSharing
+  /// Of each link.
+  private let descriptors: [[Int32]]
   private let started = monotonicTime()
   private var rings: [RingStatistics]
   private var watch: DeviceWatch
@@ -65,13 +67,20 @@ public struct GatewayRun: ~Copyable {
       let links = complete.links.links
       let quieting = try HostQuieting(
         Array(zip(links.map(\.device), QuietingRules.rules(for: complete.plan, links: complete.links))))
-      let rings = try RingSet.open(links: links.map { ($0.device, $0.macs) }, kind: complete.plan.ring)
+      var sharing = try RingSharing(
+        links.map { link in
+          let roles = Set(link.interfaces.map { complete.plan.interfaces[$0].role })
+          let peer: Steering.Peer = roles == [.outside] ? .source : roles == [.inside] ? .destination : .either
+          return RingLink(device: link.device, macs: link.macs, peer: peer)
+        }, kind: complete.plan.ring, workers: 1)
+      let rings = try sharing.open()
+      try sharing.start()
       let transmitter = try Transmitter.open(devices: complete.links.deviceOfInterface)
       let mailbox = try Mailbox()
       try Privileges.drop()
       return try GatewayRun(
         complete: complete, options: options, logger: logger, signals: signals, quieting: quieting, control: control,
-        mailbox: mailbox, forwarder: forwarder, rings: rings, transmitter: transmitter)
+        mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings, transmitter: transmitter)
     } catch let error as GatewayError {
       throw error
     } catch let error as SystemError {
@@ -84,7 +93,7 @@ public struct GatewayRun: ~Copyable {
   private init(
     complete: CompletePlan, options: GatewayOptions, logger: Logger, signals: consuming HostSignals,
     quieting: HostQuieting, control: ControlServer, mailbox: Mailbox, forwarder: consuming Forwarder,
-    rings: consuming RingSet, transmitter: consuming Transmitter
+    sharing: RingSharing, rings: consuming RingSet, transmitter: consuming Transmitter
   ) throws(GatewayError) {
     let descriptors = rings.descriptors
     var workerOptions = WorkerOptions()
@@ -100,6 +109,7 @@ public struct GatewayRun: ~Copyable {
     self.signals = signals
     self.quieting = quieting
     self.control = control
+    self.sharing = sharing
     self.descriptors = descriptors
     self.rings = descriptors.map { _ in RingStatistics() }
     watch = DeviceWatch(complete)
@@ -126,10 +136,7 @@ public struct GatewayRun: ~Copyable {
   private func logStart() {
     for link in complete.links.links {
       let names = link.interfaces.map { complete.plan.interfaces[$0].name }.joined(separator: ", ")
-      let slots = RingGeometry()
-      logger.info(
-        "device \(link.device.name): \(names), mtu \(link.device.mtu), \(slots.slots) slots in \(slots.bytes >> 20) MiB"
-      )
+      logger.info("device \(link.device.name): \(names), mtu \(link.device.mtu), ring \(complete.plan.ring.rawValue)")
     }
     let plan = complete.plan
     logger.info(
@@ -150,7 +157,9 @@ public struct GatewayRun: ~Copyable {
         nextSecond = now + 1_000_000_000
         everySecond()
       }
-      var entries = [signals.descriptor, quieting.descriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      var entries = [signals.descriptor, quieting.descriptor, sharing.descriptor].map {
+        pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+      }
       entries += control.pollEntries
       _ = sluice_poll(&entries, UInt(entries.count), nextSecond - min(now, nextSecond))
       while let signal = signals.next() {
@@ -162,12 +171,18 @@ public struct GatewayRun: ~Copyable {
         if let signal = signals.next(), signal != SIGHUP { return nil }
         return .failed("nft ended, and with it the rules that hid frames from this host's own stack")
       }
+      if entries[2].revents != 0 { shareOut() }
       control.serve { request in answer(request) }
     }
   }
 
   private mutating func readRings() {
-    for index in rings.indices { rings[index].update(descriptor: descriptors[index]) }
+    for index in rings.indices { rings[index].update(descriptors: descriptors[index]) }
+  }
+
+  /// A worker wants to receive otherwise.
+  private mutating func shareOut() {
+    do { try sharing.serve() } catch { logger.error("\(error)") }
   }
 
   private mutating func everySecond() {
@@ -192,7 +207,8 @@ public struct GatewayRun: ~Copyable {
     var byDevice: [String: StatusReport.Ring] = [:]
     for (index, link) in complete.links.links.enumerated() {
       byDevice[link.device.name] = StatusReport.Ring(
-        frames: rings[index].frames, drops: rings[index].drops, slots: RingGeometry().slots)
+        kind: complete.plan.ring.rawValue, frames: rings[index].frames, drops: rings[index].drops,
+        changes: sharing.changes[index])
     }
     return StatusReport(
       report, plan: complete.plan, rings: byDevice, version: options.version, process: getpid(),
@@ -219,6 +235,7 @@ public struct GatewayRun: ~Copyable {
   private mutating func finish() {
     everySecond()
     let report = worker.stop()
+    sharing.deallocate()
     quieting.remove()
     let status = status(report)
     logger.info(

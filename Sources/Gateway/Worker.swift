@@ -22,6 +22,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private let rings: RingSet
   private let slots: UnsafeMutablePointer<FrameSlot>
   private let pollSet: UnsafeMutablePointer<pollfd>
+  private let pollCount: Int
   let mailbox: Mailbox
   private let options: WorkerOptions
   private let interfaceCount: Int
@@ -40,8 +41,9 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     slots.initialize(
       repeating: FrameSlot(bytes: UnsafeMutableRawPointer(slots), length: 0, headroom: 0, link: 0, time: 0),
       count: options.burst)
-    let watched = rings.descriptors + [mailbox.wakeUp]
-    pollSet = .allocate(capacity: watched.count)
+    let watched = rings.descriptors.joined() + [mailbox.wakeUp]
+    pollCount = watched.count
+    pollSet = .allocate(capacity: pollCount)
     for (index, descriptor) in watched.enumerated() {
       pollSet[index] = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     }
@@ -55,15 +57,16 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
 
   /// Forwards until it is told to stop.
   mutating func run() {
-    var lastFrame = monotonicTime()
+    var now = monotonicTime()
+    var lastFrame = now
     while true {
       if mailbox.isAsked && !answer() { return }
       var isBusy = false
-      for link in 0..<rings.count where rings[link].pointee.isReady {
+      for link in 0..<rings.count where rings[link].pointee.isReady(at: now) {
         forward(link: link, time: monotonicTime())
         isBusy = true
       }
-      let now = monotonicTime()
+      now = monotonicTime()
       if judge.nextDeadline <= now {
         judge.advance(to: now)
         sendOutbox()
@@ -133,10 +136,10 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private mutating func sleep(now: UInt64) {
     let deadline = judge.nextDeadline
     let wait = deadline == .max ? UInt64.max : deadline > now ? deadline &- now : 0
-    if sluice_poll(pollSet, UInt(rings.count &+ 1), wait) <= 0 { return }
-    for index in 0..<rings.count where pollSet[index].revents & Int16(POLLERR) != 0 {
-      // The device went down or away. The error is reported once; frames come again when the device is up again.
-      _ = rings[index].pointee.takeError()
+    if sluice_poll(pollSet, UInt(pollCount), wait) <= 0 { return }
+    for index in 0..<pollCount where pollSet[index].revents & Int16(POLLERR) != 0 {
+      // A device went down or away. The error is reported once; frames come again when the device is up again.
+      for link in 0..<rings.count { _ = rings[link].pointee.takeError() }
     }
   }
 

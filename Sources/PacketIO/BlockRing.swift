@@ -30,7 +30,9 @@ struct BlockRing: ~Copyable {
   /// Opens a ring and starts to receive; see `RingSocket.open`.
   ///
   /// - Parameter bytes: of the ring, rounded up to whole blocks.
-  init(device: PacketDevice, macs: [MACAddress], bytes: Int) throws(SystemError) {
+  init(
+    device: PacketDevice, macs: [MACAddress], steering: inout Steering?, bytes: Int
+  ) throws(SystemError) {
     blocks = max(2, (bytes + Self.blockBytes - 1) / Self.blockBytes)
     var request = tpacket_req3()
     request.tp_block_size = UInt32(Self.blockBytes)
@@ -40,7 +42,8 @@ struct BlockRing: ~Copyable {
     request.tp_frame_nr = UInt32(blocks * Self.blockBytes / 4096)
     request.tp_retire_blk_tov = Self.retireMilliseconds
     ring = try RingSocket.open(
-      device: device, macs: macs, version: TPACKET_V3, request: request, bytes: blocks * Self.blockBytes)
+      device: device, macs: macs, steering: &steering, version: TPACKET_V3, request: request,
+      bytes: blocks * Self.blockBytes)
     next = ring.base
   }
 
@@ -53,6 +56,11 @@ struct BlockRing: ~Copyable {
   /// Whether a frame is waiting.
   @inline(__always)
   var isReady: Bool { left != 0 || sluice_block_status(block(head)) & UInt32(TP_STATUS_USER) != 0 }
+
+  /// Whether the block that the kernel fills has frames in it. True also where it is an old block not begun anew.
+  var mayBeFilling: Bool {
+    block(head).assumingMemoryBound(to: tpacket_block_desc.self).pointee.hdr.bh1.num_pkts != 0
+  }
 
   /// Describes up to `limit` waiting frames in `slots` and returns how many.
   mutating func collect(

@@ -15,9 +15,12 @@ struct FrameRing: ~Copyable {
   private var tail: UnsafeMutableRawPointer
 
   /// Opens a ring and starts to receive; see `RingSocket.open`.
-  init(device: PacketDevice, macs: [MACAddress], geometry: RingGeometry) throws(SystemError) {
+  init(
+    device: PacketDevice, macs: [MACAddress], steering: inout Steering?, geometry: RingGeometry
+  ) throws(SystemError) {
     ring = try RingSocket.open(
-      device: device, macs: macs, version: TPACKET_V2, request: geometry.request, bytes: geometry.bytes)
+      device: device, macs: macs, steering: &steering, version: TPACKET_V2, request: geometry.request,
+      bytes: geometry.bytes)
     end = ring.base + geometry.bytes
     head = ring.base
     tail = ring.base

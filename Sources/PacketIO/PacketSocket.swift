@@ -48,7 +48,7 @@ struct PacketSocket: ~Copyable {
     }
   }
 
-  /// Installs `program`, for good.
+  /// Installs `program` in place of an earlier one.
   func attach(_ program: [sock_filter]) throws(SystemError) {
     var program = program
     let result = program.withUnsafeMutableBufferPointer { code in
@@ -57,6 +57,10 @@ struct PacketSocket: ~Copyable {
         descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &filter, socklen_t(MemoryLayout<sock_fprog>.size))
     }
     try checked(result, "attaching the packet filter")
+  }
+
+  /// Makes the filter final.
+  func lockFilter() throws(SystemError) {
     try set(SO_LOCK_FILTER, level: SOL_SOCKET, to: 1, named: "SO_LOCK_FILTER")
   }
 

@@ -30,6 +30,9 @@ enum Prefilter {
       + [refuse, accept]
   }
 
+  /// Lets nothing in.
+  static var nothing: [sock_filter] { [refuse] }
+
   private static let word = UInt16(BPF_LD | BPF_W | BPF_ABS)
   private static let half = UInt16(BPF_LD | BPF_H | BPF_ABS)
   private static let byte = UInt16(BPF_LD | BPF_B | BPF_ABS)

@@ -1,47 +1,91 @@
 import Engine
 
-/// Frames of one device for one worker, in memory that the kernel fills and we rewrite in place.
+/// Frames of one device for one worker, in memory that the kernel fills and we rewrite in place: by slots, by blocks, or
+/// by both and switched by load (`Plan.Ring`).
 ///
 /// A frame collected stays ours, bytes and headroom, until it is released; frames are released in the order collected.
+///
+/// With both, the device's frames go to one ring at a time. The worker keeps reading the old one until the control thread
+/// says that the kernel puts frames only into the new one, then until it is empty, and only then the new one: nothing is
+/// lost, doubled or overtaken.
 public struct ReceiveRing: ~Copyable {
-  // Behind pointers, since what is optional cannot be borrowed when it cannot be copied. One of them is there.
-  private let frames: UnsafeMutablePointer<FrameRing>?
+  // Behind pointers, since what is optional cannot be borrowed when it cannot be copied.
+  private let slots: UnsafeMutablePointer<FrameRing>?
   private let blocks: UnsafeMutablePointer<BlockRing>?
   /// For `poll`: readable when a frame is waiting.
-  public let descriptor: Int32
+  public let descriptors: [Int32]
 
-  /// Opens a ring and starts to receive.
+  /// The ring that is read.
+  private var readsBlocks: Bool
+  /// With both.
+  private let both: RingSwitch?
+  private var pressure: RingPressure
+  private var wantsBlocks = false
+  /// When the frames were found to go to the other ring, in nanoseconds.
+  private var steeredAt: UInt64 = 0
+
+  /// Opens the ring or rings and starts to receive.
   ///
   /// - Parameters:
   ///   - device: where frames come from.
   ///   - macs: the MAC addresses of the interfaces on it; empty on a raw-IP device, or to get what is for others too.
-  public init(
-    device: PacketDevice, macs: [MACAddress], kind: Plan.Ring, geometry: RingGeometry = RingGeometry()
+  ///   - both: what to switch by where `kind` is `auto`, which needs `steering`.
+  ///   - rates: when to.
+  ///   - steering: the sockets to share the device's frames with; nil for all frames.
+  init(
+    device: PacketDevice, macs: [MACAddress], kind: Plan.Ring, both: RingSwitch, rates: RingRates,
+    steering: inout Steering?, geometry: RingGeometry
   ) throws(SystemError) {
-    switch kind {
-    case .latency:
-      let ring = try FrameRing(device: device, macs: macs, geometry: geometry)
-      descriptor = ring.descriptor
-      frames = .allocate(capacity: 1)
-      frames?.initialize(to: ring)
-      blocks = nil
-    case .throughput:
-      let ring = try BlockRing(device: device, macs: macs, bytes: geometry.bytes)
-      descriptor = ring.descriptor
-      blocks = .allocate(capacity: 1)
-      blocks?.initialize(to: ring)
-      frames = nil
+    let slots = try Self.slots(kind, device, macs, &steering, geometry)
+    do {
+      blocks = try Self.blocks(kind, device, macs, &steering, geometry)
+    } catch {
+      slots?.deinitialize(count: 1).deallocate()
+      throw error
     }
+    self.slots = slots
+    descriptors = [slots?.pointee.descriptor, blocks?.pointee.descriptor].compactMap { $0 }
+    self.both = kind == .auto ? both : nil
+    pressure = RingPressure(rates: rates)
+    readsBlocks = kind == .throughput
+  }
+
+  private static func slots(
+    _ kind: Plan.Ring, _ device: PacketDevice, _ macs: [MACAddress], _ steering: inout Steering?,
+    _ geometry: RingGeometry
+  ) throws(SystemError) -> UnsafeMutablePointer<FrameRing>? {
+    if kind == .throughput { return nil }
+    let ring = try FrameRing(device: device, macs: macs, steering: &steering, geometry: geometry)
+    let place = UnsafeMutablePointer<FrameRing>.allocate(capacity: 1)
+    place.initialize(to: ring)
+    return place
+  }
+
+  private static func blocks(
+    _ kind: Plan.Ring, _ device: PacketDevice, _ macs: [MACAddress], _ steering: inout Steering?,
+    _ geometry: RingGeometry
+  ) throws(SystemError) -> UnsafeMutablePointer<BlockRing>? {
+    if kind == .latency { return nil }
+    let ring = try BlockRing(device: device, macs: macs, steering: &steering, bytes: geometry.bytes)
+    let place = UnsafeMutablePointer<BlockRing>.allocate(capacity: 1)
+    place.initialize(to: ring)
+    return place
   }
 
   deinit {
-    frames?.deinitialize(count: 1).deallocate()
+    slots?.deinitialize(count: 1).deallocate()
     blocks?.deinitialize(count: 1).deallocate()
   }
 
-  /// Whether a frame is waiting.
+  /// Whether a frame is waiting in the ring that is read.
   @inline(__always)
-  public var isReady: Bool { frames?.pointee.isReady ?? blocks?.pointee.isReady ?? false }
+  private var hasFrames: Bool { (readsBlocks ? blocks?.pointee.isReady : slots?.pointee.isReady) ?? false }
+
+  /// Whether a frame is waiting.
+  public mutating func isReady(at time: UInt64) -> Bool {
+    if hasFrames { return true }
+    return both != nil && wantsBlocks != readsBlocks && changesOver(at: time) && hasFrames
+  }
 
   /// Describes up to `limit` waiting frames in `slots` and returns how many.
   ///
@@ -49,18 +93,44 @@ public struct ReceiveRing: ~Copyable {
   ///   - link: the number that the engine knows the device by.
   ///   - time: when the burst was taken up, in nanoseconds.
   public mutating func collect(
-    into slots: UnsafeMutablePointer<FrameSlot>, limit: Int, link: UInt16, time: UInt64
+    into frames: UnsafeMutablePointer<FrameSlot>, limit: Int, link: UInt16, time: UInt64
   ) -> Int {
-    frames?.pointee.collect(into: slots, limit: limit, link: link, time: time)
-      ?? blocks?.pointee.collect(into: slots, limit: limit, link: link, time: time) ?? 0
+    let count =
+      (readsBlocks
+        ? blocks?.pointee.collect(into: frames, limit: limit, link: link, time: time)
+        : slots?.pointee.collect(into: frames, limit: limit, link: link, time: time)) ?? 0
+    if let both, let suited = pressure.count(count, at: time), suited != wantsBlocks, wantsBlocks == readsBlocks {
+      wantsBlocks = suited
+      steeredAt = 0
+      both.want(blocks: suited)
+    }
+    return count
   }
 
   /// Gives the `count` oldest collected frames back to the kernel.
   public mutating func release(_ count: Int) {
-    frames?.pointee.release(count)
-    blocks?.pointee.release(count)
+    if readsBlocks { blocks?.pointee.release(count) } else { slots?.pointee.release(count) }
   }
 
   /// Clears and returns the error that a device leaves on its socket when it goes down or away: 0 for none.
-  public func takeError() -> Int32 { PacketSocket.takeError(descriptor) }
+  public func takeError() -> Int32 { descriptors.reduce(0) { max($0, PacketSocket.takeError($1)) } }
+}
+
+extension ReceiveRing {
+  /// Nanoseconds after which the kernel has surely handed over a block that was begun: its timer runs in jiffies.
+  private static let blockTimeout: UInt64 = 12_000_000
+
+  /// The ring that is read is empty, and the other one is wanted: reads that one if the frames go there and none is under
+  /// way in this one.
+  private mutating func changesOver(at time: UInt64) -> Bool {
+    guard let both, both.hasBlocks == wantsBlocks else { return false }
+    // A last frame may have come between the look into the ring and the steering's end: look once more.
+    if steeredAt == 0 {
+      steeredAt = max(time, 1)
+      return false
+    }
+    if readsBlocks, blocks?.pointee.mayBeFilling ?? false, time &- steeredAt < Self.blockTimeout { return false }
+    readsBlocks = wantsBlocks
+    return true
+  }
 }

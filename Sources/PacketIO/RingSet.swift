@@ -7,28 +7,19 @@ public struct RingSet: ~Copyable {
 
   /// Opens every ring, or none.
   ///
-  /// - Parameters:
-  ///   - links: each device with the MAC addresses of the interfaces on it.
-  ///   - kind: how the frames come in.
-  public static func open(
-    links: [(device: PacketDevice, macs: [MACAddress])], kind: Plan.Ring, geometry: RingGeometry = RingGeometry()
-  ) throws(SystemError) -> RingSet {
-    let rings = UnsafeMutablePointer<ReceiveRing>.allocate(capacity: max(1, links.count))
-    for (number, link) in links.enumerated() {
+  /// - Parameter open: opens the ring of a link.
+  init(count: Int, open: (Int) throws(SystemError) -> ReceiveRing) throws(SystemError) {
+    rings = .allocate(capacity: max(1, count))
+    self.count = count
+    for link in 0..<count {
       do {
-        let ring = try ReceiveRing(device: link.device, macs: link.macs, kind: kind, geometry: geometry)
-        (rings + number).initialize(to: ring)
+        let ring = try open(link)
+        (rings + link).initialize(to: ring)
       } catch {
-        rings.deinitialize(count: number).deallocate()
+        rings.deinitialize(count: link).deallocate()
         throw error
       }
     }
-    return RingSet(rings: rings, count: links.count)
-  }
-
-  private init(rings: UnsafeMutablePointer<ReceiveRing>, count: Int) {
-    self.rings = rings
-    self.count = count
   }
 
   deinit { rings.deinitialize(count: count).deallocate() }
@@ -37,6 +28,6 @@ public struct RingSet: ~Copyable {
   @inline(__always)
   public subscript(link: Int) -> UnsafeMutablePointer<ReceiveRing> { rings + link }
 
-  /// The sockets, for `poll` and statistics.
-  public var descriptors: [Int32] { (0..<count).map { rings[$0].descriptor } }
+  /// The sockets of each link, for `poll` and statistics.
+  public var descriptors: [[Int32]] { (0..<count).map { rings[$0].descriptors } }
 }

@@ -25,15 +25,19 @@ struct RingSocket: ~Copyable {
   ///   - request: `tpacket_req` or `tpacket_req3`.
   ///   - bytes: of the whole ring.
   ///   - macs: the MAC addresses of the interfaces on the device; empty on a raw-IP device, or to get what is for others too.
+  ///   - steering: the sockets to share the device's frames with; nil for all frames.
   static func open(
-    device: PacketDevice, macs: [MACAddress], version: tpacket_versions, request: some BitwiseCopyable, bytes: Int
+    device: PacketDevice, macs: [MACAddress], steering: inout Steering?, version: tpacket_versions,
+    request: some BitwiseCopyable, bytes: Int
   ) throws(SystemError) -> RingSocket {
     let socket = try PacketSocket()
     try socket.set(PACKET_VERSION, to: Int32(version.rawValue), named: "PACKET_VERSION")
     try socket.set(PACKET_VNET_HDR, to: 1, named: "PACKET_VNET_HDR")
     try socket.set(PACKET_RESERVE, to: Int32(RingGeometry.reserve), named: "PACKET_RESERVE")
     try socket.set(PACKET_IGNORE_OUTGOING, to: 1, named: "PACKET_IGNORE_OUTGOING")
-    try socket.attach(Prefilter.program(macs: macs))
+    let prefilter = Prefilter.program(macs: macs)
+    // A socket bound and not yet in its group would get every frame a second time.
+    try socket.attach(steering == nil ? prefilter : Prefilter.nothing)
     try socket.set(structure: request, PACKET_RX_RING, level: SOL_PACKET, named: "PACKET_RX_RING")
     let mapped = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, socket.descriptor, 0)
     guard let mapped, mapped != MAP_FAILED else { throw SystemError("mapping the ring of device \(device.name)") }
@@ -42,6 +46,13 @@ struct RingSocket: ~Copyable {
     for mac in macs where mac != device.mac { try ring.socket.subscribe(to: mac, on: device) }
     if macs.isEmpty && device.link == .ethernet { try ring.socket.subscribe(to: nil, on: device) }
     try ring.socket.bind(to: device)
+    if steering != nil {
+      try steering?.admit(ring.socket)
+      try ring.socket.attach(prefilter)
+    } else {
+      // The program of a group cannot be changed by a socket whose filter is final.
+      try ring.socket.lockFilter()
+    }
     return ring
   }
 

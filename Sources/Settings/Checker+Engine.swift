@@ -9,7 +9,7 @@ extension Checker {
     plan.workers = integer(fields, "workers", in: 1...256) ?? plan.workers
     // A session's index and its direction share 32 bits with room to spare.
     plan.sessions = integer(fields, "sessions", in: 1...(1 << 30)) ?? plan.sessions
-    plan.ring = choice(fields, "ring", of: [.latency, .throughput]) ?? plan.ring
+    plan.ring = choice(fields, "ring", of: [.latency, .throughput, .auto]) ?? plan.ring
   }
 
   /// `[timeouts]`: udp "5m", udp-dns "10s", tcp-established "2h4m", tcp-transitory "4m", icmp "60s".

@@ -28,9 +28,9 @@ struct StatusCommand: ParsableCommand {
     for (name, frames) in status.interfaces.sorted(by: { $0.key < $1.key }) { table.append(row(name, frames)) }
     table.append(row("all", status.frames))
     text += table.text + "\n"
-    var rings = TextTable(["device", "ring frames", "ring drops", "slots"], rightAligned: [1, 2, 3])
+    var rings = TextTable(["device", "ring", "ring frames", "ring drops", "changes"], rightAligned: [2, 3, 4])
     for (name, ring) in status.rings.sorted(by: { $0.key < $1.key }) {
-      rings.append([name, "\(ring.frames)", "\(ring.drops)", "\(ring.slots)"])
+      rings.append([name, ring.kind, "\(ring.frames)", "\(ring.drops)", "\(ring.changes)"])
     }
     text += rings.text + "\n"
     let sessions = status.sessions

@@ -18,6 +18,8 @@ struct Rig {
     case sluice(String, arguments: [String] = [])
     /// The kernel's own forwarding and nftables NAT: what the rig itself is checked with.
     case kernel
+    /// Nothing yet: the test starts it.
+    case nothing
   }
 
   let network: LabNetwork
@@ -62,6 +64,8 @@ struct Rig {
         LabNetwork.clientArguments, in: .client, of: network, executable: Self.executable),
     ]
     switch forwarder {
+    case .nothing:
+      gateway = nil
     case .kernel:
       gateway = nil
       try KernelNAT.start(in: network)

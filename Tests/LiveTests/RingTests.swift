@@ -11,11 +11,12 @@ extension Live {
 
     @Test(
       "bulk, many connections and single packets, both ways, by each kind of ring",
-      arguments: ["ring = \"throughput\""], [true, false])
-    func carriesEverything(engine: String, offloads: Bool) throws {
+      arguments: ["throughput", "auto"], [true, false])
+    func carriesEverything(ring: String, offloads: Bool) throws {
       var shape = LabNetwork.Shape()
       shape.offloads = offloads
-      try Rig.with("ring", shape, forwarder: .sluice(Self.configuration(engine))) { rig in
+      let configuration = "[engine]\nring = \"\(ring)\"\n\n" + LabNetwork.configuration
+      try Rig.with("ring", shape, forwarder: .sluice(configuration)) { rig in
         let outside = LabNetwork.gatewayOutside
         let count = offloads ? 200_000_000 : 20_000_000
         let truth = try rig.truth(bytes: count)
@@ -30,6 +31,29 @@ extension Live {
         #expect(try rig.shell(.server, "ping -n -c 3 -i 0.2 -W 2 \(LabNetwork.client)").contains(" 0% packet loss"))
         try #expect(rig.checksumErrors() == 0)
       }
+    }
+
+    @Test("auto changes from slots to blocks and back by load, and loses, doubles and overtakes nothing")
+    func changesByLoad() throws {
+      try Rig.with("ring-auto", forwarder: .nothing) { rig in
+        _ = try rig.shell(.client, "ip address add 10.9.9.1/24 dev eth0")
+        _ = try rig.shell(.server, "ip address add 10.9.9.2/24 dev eth0")
+        let mirror = try rig.network.start(
+          in: .gateway, [Rig.executable, "mirror", "wan0", "lan0", "--ring", "auto", "--flood-rate", "3000"])
+        #expect(try Interruption.wait(seconds: 10) { mirror.errors.contains("ready") }, "\(mirror.errors)")
+        let receiver = try rig.network.start(in: .server, ["python3", Self.script, "receive"])
+        #expect(try Interruption.wait(seconds: 10) { receiver.output.contains("ready") })
+        let sent = try rig.shell(.client, "python3 \(Self.script) send 10.9.9.2 5")
+        let received = try receiver.wait(seconds: 20).output
+        #expect(received == "ready\n\(sent) 0 0 0\n", "received, lost, doubled, overtaken")
+        let counts = mirror.stop().output
+        let changes = try #require(counts.firstMatch(of: /wan0 ring changes (\d+)/)).1
+        #expect(try #require(Int(changes)) >= 2, "\(counts)")
+      }
+    }
+
+    private static var script: String {
+      URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("sequence.py").path
     }
   }
 }

@@ -20,6 +20,9 @@
 /* Not in net/if_arp.h: <linux/if_arp.h> has it, but cannot stand beside <net/if.h>. */
 #define SLUICE_ARPHRD_RAWIP 519
 
+/* linux/if_packet.h of Linux 6.4 has it, Debian 12's has not. */
+#define SLUICE_PACKET_FANOUT_FLAG_IGNORE_OUTGOING 0x4000
+
 /* tp_status of the slot at `slot`; what the kernel wrote before it is visible after this load. */
 static inline __attribute__((always_inline)) uint32_t sluice_slot_status(const void *slot) {
   return __atomic_load_n(&((const struct tpacket2_hdr *)slot)->tp_status, __ATOMIC_ACQUIRE);
