@@ -36,7 +36,7 @@ let package = Package(
     .target(
       name: "Gateway", dependencies: ["Engine", "PacketIO", "Settings", "CLinux", logging], swiftSettings: strict),
     .target(name: "Replay", dependencies: ["Engine", "Capture", "Settings"], swiftSettings: strict),
-    .target(name: "Bench", dependencies: ["Engine"], swiftSettings: strict),
+    .target(name: "Bench", dependencies: ["Engine", "Capture"], swiftSettings: strict),
     .target(name: "Lab", dependencies: ["CLinux"], swiftSettings: strict),
 
     // Row 4: one file per command.
@@ -50,7 +50,7 @@ let package = Package(
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "PacketTestKit", "CAllocationCount"], swiftSettings: strict),
-    .testTarget(name: "BenchTests", dependencies: ["Bench"], swiftSettings: strict),
+    .testTarget(name: "BenchTests", dependencies: ["Bench", "Capture", "PacketTestKit"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings", "Engine", "PacketTestKit"], swiftSettings: strict),
     .testTarget(name: "CaptureTests", dependencies: ["Capture", "PacketTestKit"], swiftSettings: strict),

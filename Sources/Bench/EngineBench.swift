@@ -7,6 +7,8 @@ public struct EngineBenchOptions: Sendable {
   public enum Mix: String, Sendable, CaseIterable { case uniform, zipf }
   /// What the sessions are: UDP, or TCP connections after their handshake.
   public enum Kind: String, Sendable, CaseIterable { case udp, tcp }
+  /// What makes the sessions: clients outside that use a port forward, or one inside that is masqueraded.
+  public enum Origin: String, Sendable, CaseIterable { case forward, masquerade }
 
   /// Live sessions.
   public var flows = 1000
@@ -14,8 +16,15 @@ public struct EngineBenchOptions: Sendable {
   public var frameBytes = 60
   public var mix = Mix.uniform
   public var kind = Kind.udp
+  public var origin = Origin.forward
+  /// Which flow comes when, which way and how long; in place of `flows`, `frameBytes`, `mix` and `kind`.
+  public var capture: CaptureMix?
   /// Seconds to measure for, after the sessions have been made.
   public var seconds = 2.0
+  /// Frames to measure, in whole bursts, in place of `seconds`: for counting instructions.
+  public var packets: Int?
+  /// Whether to time each burst as well, for as long again.
+  public var measuresLatency = false
   /// Engines that run side by side, each with its share of the flows.
   public var workers = 1
   public var seed: UInt64 = 0
@@ -41,15 +50,42 @@ public struct EngineBenchRow: Sendable {
   public var bytesPerSession: Double
   /// What the generator took for one frame, already taken off above.
   public var generatorNanoseconds: Double
+  /// Time that passes from handing over a burst of 32 frames to its last verdict, where it was asked for.
+  public var latency: LatencyHistogram?
 
-  /// The row as the contract has it.
+  /// The quantiles that are told, by name.
+  public static let quantiles: [(name: String, share: Double)] = [
+    ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1),
+  ]
+
+  /// The row as the contract has it; `burst_latency_ns` is added where it was asked for.
   public var json: String {
     "{\"flows\":\(flows),\"frame_bytes\":\(frameBytes),\"ns_per_packet\":\(Self.tenths(nanosecondsPerPacket)),"
       + "\"packets_per_second\":\(Int(packetsPerSecond)),\"new_sessions_per_second\":\(Int(newSessionsPerSecond)),"
-      + "\"bytes_per_session\":\(Self.tenths(bytesPerSession))}"
+      + "\"bytes_per_session\":\(Self.tenths(bytesPerSession))\(latencyJSON)}"
+  }
+
+  private var latencyJSON: String {
+    guard let latency else { return "" }
+    let fields = Self.quantiles.map { "\"\($0.name)\":\(latency.quantile($0.share))" }
+    return ",\"burst_latency_ns\":{\(fields.joined(separator: ","))}"
   }
 
   static func tenths(_ value: Double) -> Double { (value * 10).rounded() / 10 }
+}
+
+extension EngineBenchRow {
+  /// Costs are means over the workers, rates their sums.
+  fileprivate mutating func add(_ result: WorkerTask.WorkerResult, workers: Int) {
+    nanosecondsPerPacket += result.nanosecondsPerPacket / Double(workers)
+    generatorNanoseconds += result.generatorNanoseconds / Double(workers)
+    packetsPerSecond += 1e9 / result.nanosecondsPerPacket
+    newSessionsPerSecond += 1e9 / result.nanosecondsPerSession
+    bytesPerSession += result.bytesPerSession / Double(workers)
+    guard let more = result.latency else { return }
+    latency = latency ?? LatencyHistogram()
+    latency?.add(more)
+  }
 }
 
 /// The engine did not do what a measurement stands on.
@@ -59,15 +95,20 @@ public struct EngineBenchError: Error, CustomStringConvertible {
 
 /// The engine alone, in memory: no system call, no copy of a frame, no device.
 ///
-/// Every session is a client on the Internet that uses one port forward; frames go both ways in equal number. The frames
+/// Every session is a client on the Internet that uses one port forward, or an inside host's to a server outside; frames go
+/// both ways in equal number, or as a capture has them. The frames
 /// of a burst lie in a ring like a device's. The engine rewrites in place, so each frame is written anew before it is
 /// judged again (its first cache line: that is what a device has just written, too). The cost of that writing is
 /// measured by the same loop without the engine, in turns with it, and taken off; both are thread processor time, and
 /// each figure is the median of many turns, so that a busy neighbour on the machine shows in neither.
 public enum EngineBench {
   /// Measures one row.
-  public static func run(_ options: EngineBenchOptions) throws -> EngineBenchRow {
-    let share = max(1, options.flows / options.workers)
+  ///
+  /// - Parameter onPhase: called from the first worker's thread with what begins now.
+  public static func run(
+    _ options: EngineBenchOptions, onPhase: @escaping @Sendable (String) -> Void = { _ in }
+  ) throws -> EngineBenchRow {
+    let share = options.capture?.flows ?? max(1, options.flows / options.workers)
     let team = UnsafeMutablePointer<WorkerTask>.allocate(capacity: options.workers)
     let gate = UnsafeMutablePointer<pthread_barrier_t>.allocate(capacity: 1)
     defer {
@@ -78,21 +119,17 @@ public enum EngineBench {
     }
     pthread_barrier_init(gate, nil, UInt32(options.workers))
     for index in 0..<options.workers {
-      (team + index).initialize(to: WorkerTask(options: options, flows: share, index: index, gate: gate))
+      (team + index).initialize(
+        to: WorkerTask(
+          options: options, flows: share, index: index, gate: gate, onPhase: onPhase))
     }
     try start(team, count: options.workers)
 
     var row = EngineBenchRow(
-      flows: share * options.workers, frameBytes: options.frameBytes, nanosecondsPerPacket: 0, packetsPerSecond: 0,
-      newSessionsPerSecond: 0, bytesPerSession: 0, generatorNanoseconds: 0)
-    for index in 0..<options.workers {
-      let result = try team[index].result.get()
-      row.nanosecondsPerPacket += result.nanosecondsPerPacket / Double(options.workers)
-      row.generatorNanoseconds += result.generatorNanoseconds / Double(options.workers)
-      row.packetsPerSecond += 1e9 / result.nanosecondsPerPacket
-      row.newSessionsPerSecond += 1e9 / result.nanosecondsPerSession
-      row.bytesPerSession += result.bytesPerSession / Double(options.workers)
-    }
+      flows: share * options.workers, frameBytes: options.capture?.meanBytes ?? options.frameBytes,
+      nanosecondsPerPacket: 0, packetsPerSecond: 0, newSessionsPerSecond: 0, bytesPerSession: 0,
+      generatorNanoseconds: 0)
+    for index in 0..<options.workers { row.add(try team[index].result.get(), workers: options.workers) }
     return row
   }
 
@@ -125,6 +162,7 @@ struct WorkerTask {
   var flows: Int
   var index: Int
   var gate: UnsafeMutablePointer<pthread_barrier_t>
+  var onPhase: @Sendable (String) -> Void
   var result: Result<WorkerResult, EngineBenchError> = .failure(EngineBenchError(description: "did not run"))
 
   struct WorkerResult {
@@ -132,21 +170,27 @@ struct WorkerTask {
     var generatorNanoseconds: Double
     var nanosecondsPerSession: Double
     var bytesPerSession: Double
+    var latency: LatencyHistogram?
   }
 
   /// Every worker comes to the gate once, also one that failed: the others would wait for ever.
   mutating func run() {
     var isThrough = false
     do throws(EngineBenchError) {
+      let say: (String) -> Void = { [index, onPhase] text in if index == 0 { onPhase(text) } }
+      say("making \(flows) sessions")
       var bench = try WorkerBench(options: options, flows: flows, seed: options.seed &+ UInt64(index))
       let nanosecondsPerSession = try bench.establish()
       pthread_barrier_wait(gate)
       isThrough = true
+      say("measuring \(flows) flows")
       let (packet, generator) = try bench.measure()
+      if options.measuresLatency { say("timing single bursts of \(flows) flows") }
+      let latency = options.measuresLatency ? try bench.measureLatency() : nil
       result = .success(
         WorkerResult(
           nanosecondsPerPacket: packet, generatorNanoseconds: generator, nanosecondsPerSession: nanosecondsPerSession,
-          bytesPerSession: bench.bytesPerSession))
+          bytesPerSession: bench.bytesPerSession, latency: latency))
     } catch {
       result = .failure(error)
       if !isThrough { pthread_barrier_wait(gate) }

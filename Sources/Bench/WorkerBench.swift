@@ -12,13 +12,15 @@ struct WorkerBench: ~Copyable {
 
   /// Bursts between two looks at the clock.
   private static let burstsPerTurn = 256
+  /// Sessions that a rate of new ones stands on at least, where there are as many.
+  private static let fewestNewSessions = 4096
 
   init(options: EngineBenchOptions, flows: Int, seed: UInt64) throws(EngineBenchError) {
     self.options = options
     self.flows = flows
     // Some room: at exactly full, single bucket pairs would run over.
     capacity = flows + flows / 16 + 64
-    let plan = BenchPlan.make(capacity: capacity, kind: options.kind)
+    let plan = BenchPlan.make(capacity: capacity, origin: options.origin)
     do throws(PlanError) {
       forwarder = try Forwarder(plan: plan, links: [[0], [1]], seed: seed, clock: Generator.start)
     } catch {
@@ -31,27 +33,28 @@ struct WorkerBench: ~Copyable {
 
   /// Makes every session, by the first frame of each client; then brings TCP through its handshake.
   ///
-  /// - Returns: processor time in the engine for each new session, nanoseconds.
+  /// - Returns: processor time in the engine for each of the last new sessions, nanoseconds: what one costs where that many
+  ///   are alive.
   mutating func establish() throws(EngineBenchError) -> Double {
-    let both = pass(.open, judged: true)
-    let alone = pass(.open, judged: false)
+    let last = min(flows, max(flows / 10, Self.fewestNewSessions))
+    _ = pass(.open, 0..<flows - last, judged: true)
+    let both = pass(.open, flows - last..<flows, judged: true)
+    let alone = pass(.open, flows - last..<flows, judged: false)
     try check("made", Int(forwarder.sessionCounts.live), of: flows)
-    if options.kind == .tcp {
-      _ = pass(.accept, judged: true)
-      _ = pass(.confirm, judged: true)
-    } else {
-      _ = pass(.answer, judged: true)
-    }
+    let udpFlows = generator.traffic.udpFlows
+    _ = pass(.answer, 0..<udpFlows, judged: true)
+    _ = pass(.accept, udpFlows..<flows, judged: true)
+    _ = pass(.confirm, udpFlows..<flows, judged: true)
     try checkForwarded()
-    return max(0.1, Double(both) - Double(alone)) / Double(flows)
+    return max(0.1, Double(both) - Double(alone)) / Double(last)
   }
 
-  /// Runs one frame of each flow, and takes the processor time of it.
-  private mutating func pass(_ step: Generator.Step, judged: Bool) -> UInt64 {
+  /// Runs one frame of each of these flows, and takes the processor time of it.
+  private mutating func pass(_ step: Generator.Step, _ range: Range<Int>, judged: Bool) -> UInt64 {
     let begin = threadNanoseconds()
-    var flow = 0
-    while flow < flows {
-      let count = min(Generator.burst, flows - flow)
+    var flow = range.lowerBound
+    while flow < range.upperBound {
+      let count = min(Generator.burst, range.upperBound - flow)
       generator.fill(step, from: flow, count: count)
       if judged { process(count) }
       flow += count
@@ -61,27 +64,46 @@ struct WorkerBench: ~Copyable {
 
   /// - Returns: nanoseconds for one frame in the engine, and in the generator; medians over all turns.
   mutating func measure() throws(EngineBenchError) -> (engine: Double, generator: Double) {
-    let packets = Double(Self.burstsPerTurn * Generator.burst)
     let end = wallNanoseconds() + UInt64(options.seconds * 1e9)
+    var left = options.packets.map { ($0 + Generator.burst - 1) / Generator.burst } ?? .max
     var engine: [Double] = []
     var alone: [Double] = []
-    turn(judged: true)
+    if options.packets == nil { turn(Self.burstsPerTurn, judged: true) }
     repeat {
+      let bursts = min(left, Self.burstsPerTurn)
+      let packets = Double(bursts * Generator.burst)
       let first = threadNanoseconds()
-      turn(judged: true)
+      turn(bursts, judged: true)
       let second = threadNanoseconds()
-      turn(judged: false)
+      turn(bursts, judged: false)
       let third = threadNanoseconds()
       engine.append((Double(second - first) - Double(third - second)) / packets)
       alone.append(Double(third - second) / packets)
-    } while wallNanoseconds() < end
+      left -= bursts
+    } while options.packets == nil ? wallNanoseconds() < end : left > 0
     try checkForwarded()
     try check("alive", Int(forwarder.sessionCounts.live), of: flows)
     return (max(0.1, Self.median(engine)), Self.median(alone))
   }
 
-  private mutating func turn(judged: Bool) {
-    for _ in 0..<Self.burstsPerTurn {
+  /// Times every burst by itself: which takes longer in all, so `measure` does without.
+  mutating func measureLatency() throws(EngineBenchError) -> LatencyHistogram {
+    let end = wallNanoseconds() + UInt64(options.seconds * 1e9)
+    var histogram = LatencyHistogram()
+    var now: UInt64
+    repeat {
+      generator.fillNext()
+      let begin = wallNanoseconds()
+      process(Generator.burst)
+      now = wallNanoseconds()
+      histogram.add(now - begin)
+    } while now < end
+    try checkForwarded()
+    return histogram
+  }
+
+  private mutating func turn(_ bursts: Int, judged: Bool) {
+    for _ in 0..<bursts {
       generator.fillNext()
       if judged { process(Generator.burst) }
     }
@@ -109,42 +131,4 @@ struct WorkerBench: ~Copyable {
   }
 
   private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
-}
-
-/// The gateway that is measured: one forward, static neighbours, timers that do not run out meanwhile.
-enum BenchPlan {
-  static let wan = IPv4Address(203, 0, 113, 1)
-  static let server = IPv4Address(192, 168, 1, 10)
-  static let port: UInt16 = 7000
-  static let targetPort: UInt16 = 8000
-  static let wanStation = MACAddress(0x0200_0000_0101)
-  static let lanStation = MACAddress(0x0200_0000_0201)
-
-  static func make(capacity: Int, kind: EngineBenchOptions.Kind) -> Plan {
-    var plan = Plan()
-    plan.sessions = capacity
-    var wan = InterfacePlan(name: "wan", role: .outside, device: "wan")
-    wan.addresses = [IPv4Prefix(Self.wan, length: 24)]
-    wan.gateways = [IPv4Address(203, 0, 113, 254)]
-    wan.mac = wanStation
-    wan.mtu = 1500
-    var lan = InterfacePlan(name: "lan", role: .inside, device: "lan")
-    lan.addresses = [IPv4Prefix(IPv4Address(192, 168, 1, 1), length: 24)]
-    lan.mac = lanStation
-    lan.mtu = 1500
-    plan.interfaces = [wan, lan]
-    plan.neighbors = [
-      NeighborPlan(address: wan.gateways[0], mac: MACAddress(0x0200_0000_0001), interface: 0),
-      NeighborPlan(address: server, mac: MACAddress(0x0200_0000_0002), interface: 1),
-    ]
-    plan.forwards = [
-      ForwardPlan(
-        name: "bench", protocols: kind == .udp ? .udp : .tcp, interface: 0, externals: [Self.wan], isWholeHost: false,
-        spans: [PortSpan(ports: PortRange(port, port), target: targetPort, isParallel: true)], target: server)
-    ]
-    plan.timeouts.udp = 86_400
-    plan.timeouts.tcpEstablished = 86_400
-    plan.timeouts.tcpOpening = 86_400
-    return plan
-  }
 }

@@ -1,0 +1,45 @@
+import Engine
+
+/// The gateway that is measured: one forward or one masquerade, static neighbours, timers that do not run out meanwhile.
+enum BenchPlan {
+  static let wan = IPv4Address(203, 0, 113, 1)
+  static let server = IPv4Address(192, 168, 1, 10)
+  static let port: UInt16 = 7000
+  static let targetPort: UInt16 = 8000
+  /// What masqueraded sessions lead to.
+  static let remotePort: UInt16 = 443
+  static let wanStation = MACAddress(0x0200_0000_0101)
+  static let lanStation = MACAddress(0x0200_0000_0201)
+
+  static func make(capacity: Int, origin: EngineBenchOptions.Origin) -> Plan {
+    var plan = Plan()
+    plan.sessions = capacity
+    var wan = InterfacePlan(name: "wan", role: .outside, device: "wan")
+    wan.addresses = [IPv4Prefix(Self.wan, length: 24)]
+    wan.gateways = [IPv4Address(203, 0, 113, 254)]
+    wan.mac = wanStation
+    wan.mtu = 1500
+    var lan = InterfacePlan(name: "lan", role: .inside, device: "lan")
+    lan.addresses = [IPv4Prefix(IPv4Address(192, 168, 1, 1), length: 24)]
+    lan.mac = lanStation
+    lan.mtu = 1500
+    plan.interfaces = [wan, lan]
+    plan.neighbors = [
+      NeighborPlan(address: wan.gateways[0], mac: MACAddress(0x0200_0000_0001), interface: 0),
+      NeighborPlan(address: server, mac: MACAddress(0x0200_0000_0002), interface: 1),
+    ]
+    switch origin {
+    case .forward:
+      plan.forwards = [ForwardPlan.Protocols.udp, .tcp].map { protocols in
+        ForwardPlan(
+          name: "bench", protocols: protocols, interface: 0, externals: [Self.wan], isWholeHost: false,
+          spans: [PortSpan(ports: PortRange(port, port), target: targetPort, isParallel: true)], target: server)
+      }
+    case .masquerade: plan.masquerades = [MasqueradePlan(from: 1, to: 0)]
+    }
+    plan.timeouts.udp = 86_400
+    plan.timeouts.tcpEstablished = 86_400
+    plan.timeouts.tcpOpening = 86_400
+    return plan
+  }
+}
