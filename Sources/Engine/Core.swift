@@ -4,6 +4,9 @@
 /// settle goes through the methods of `Core`, which stand in the room of what they are about.
 struct Core {
   var rules: Rules
+  /// Of the rules: what a session carries to tell whether it was found right under them.
+  var generation: UInt16 = 1
+  var pass = ReviewPass()
   var clock: Clock
   var flows: Flows
   var adjacencies: AdjacencyTable
@@ -27,10 +30,6 @@ struct Core {
     self.clock = Clock(now: clock)
     let secret = HashSecret(seed: seed)
     flows = try Flows(capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed)
-    for (address, ipProtocol, ports) in rules.forwards.reserved {
-      guard let pool = flows.pools.pool(of: address) else { continue }
-      for port in ports.first...ports.last { flows.pools.take(pool, ipProtocol, port) }
-    }
     adjacencies = try AdjacencyTable(secret: secret)
     holds = try HoldPool()
     timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1)
@@ -43,6 +42,7 @@ struct Core {
     counters = Counters(interfaces: plan.interfaces.count)
     links = Self.makeLinks(linked, rules.interfaces)
     tags = Self.makeTags(linked, rules.interfaces)
+    exchangeReserved(ReservedPorts(), rules.forwards.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
   }
 
@@ -139,6 +139,7 @@ struct Core {
       flows.expireAll()
     } else {
       flows.sweep(ticks: UInt32(truncatingIfNeeded: ticks), at: clock.tick)
+      reviewSome(ticks: UInt32(truncatingIfNeeded: ticks))
     }
   }
 
@@ -181,6 +182,15 @@ struct TickTimeouts {
     tcp = TCPTimeouts(
       established: Self.ticks(plan.tcpEstablished), opening: Self.ticks(plan.tcpOpening),
       closing: Self.ticks(plan.tcpClosing), reset: Self.ticks(plan.tcpReset))
+  }
+
+  /// How long a session may be idle; `state` matters for TCP alone.
+  func idle(kind: UInt8, key: FlowKey, state: UInt8) -> UInt32 {
+    switch kind {
+    case FlowKind.tcp: tcp.idle(in: state)
+    case FlowKind.udp: key.destinationPort == UInt16(53).bigEndian ? udpDNS : udp
+    default: icmp
+    }
   }
 
   /// At most 365 days, which keeps ticks comparable.

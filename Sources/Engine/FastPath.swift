@@ -109,7 +109,7 @@ extension Forwarder {
     #if HOT_PATH_CANARY
       Canary.sing(count)
     #endif
-    let core = core, counters = counters
+    let core = core, counters = counters, generation = core.pointee.generation
     var now = core.pointee.clock.now
     var tick = core.pointee.clock.tick
     var tickUp = core.pointee.clock.tickUp
@@ -125,7 +125,7 @@ extension Forwarder {
       }
       slot.pointee.time = now
       counters[Int(slot.pointee.ingress) &* Counters.row &+ Counters.received] &+= 1
-      if slot.pointee.flow == FrameSlot.noFlow || !forward(slot, tick, tickUp) {
+      if slot.pointee.flow == FrameSlot.noFlow || !forward(slot, tick, tickUp, generation) {
         core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ i)
         core.pointee.judge(slot)
       }
@@ -135,7 +135,9 @@ extension Forwarder {
 
   /// The established case, start to end. False where anything is out of the ordinary: nothing has been changed then.
   @inline(__always)
-  private func forward(_ slot: UnsafeMutablePointer<FrameSlot>, _ tick: UInt32, _ tickUp: UInt32) -> Bool {
+  private func forward(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ tick: UInt32, _ tickUp: UInt32, _ generation: UInt16
+  ) -> Bool {
     let network = Int(slot.pointee.network)
     let ip = slot.pointee.bytes + network
     let flow = FlowLine(SessionTable.line(sessionBase, slot.pointee.flow))
@@ -146,7 +148,7 @@ extension Forwarder {
       addresses: ip.raw64(IPv4Header.sourceOffset),
       ports: Self.ports(transport, ipProtocol, total &- 20), scope: slot.pointee.ingress,
       ipProtocol: ipProtocol)
-    guard flow.hasKey(key) else { return false }
+    guard flow.hasKey(key), flow.planGeneration == generation else { return false }
     let adjacency = Adjacency(adjacencyBase + Int(flow.adjacency) &* Adjacency.bytes)
     let headerLength = Int(adjacency.headerLength)
     guard ip.byte(IPv4Header.ttlOffset) > 1, adjacency.isReady(at: tick),

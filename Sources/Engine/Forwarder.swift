@@ -123,7 +123,7 @@ public struct Forwarder: ~Copyable {
   public var sessionCounts: SessionCounts {
     var counts = SessionCounts()
     counts.created = core.pointee.flows.sessions.created
-    counts.live = UInt64(core.pointee.flows.sessions.live(at: core.pointee.clock.tick))
+    counts.live = UInt64(core.pointee.liveSessions)
     counts.expired = counts.created - counts.live
     return counts
   }
@@ -134,21 +134,22 @@ public struct Forwarder: ~Copyable {
     let table = core.pointee.flows.sessions
     var session: UInt32 = 1
     while session < table.highWater, reports.count < limit {
-      if table.isLive(session, at: core.pointee.clock.tick) { reports.append(report(session, table)) }
+      if core.pointee.isLive(session) { reports.append(report(session, table)) }
       session += 1
     }
     return reports
   }
 
-  private func report(_ session: UInt32, _ table: SessionTable) -> SessionReport {
+  func report(_ session: UInt32, _ table: SessionTable) -> SessionReport {
     let clock = core.pointee.clock
     let common = table.common(session)
     let seen = clock.time(of: table.lastSeen(session))
     let due = clock.time(of: table.deadline(session))
     return SessionReport(
       identity: UInt64(common.identity), ipProtocol: table.flow(session << 1).key.ipProtocol,
-      state: SessionState.name(common.state), origin: common.origin.report, original: direction(session << 1, table),
-      reply: direction(session << 1 | 1, table), idle: clock.now - min(seen, clock.now),
+      state: SessionState.name(common.state), origin: core.pointee.origin(session).report,
+      original: direction(session << 1, table), reply: direction(session << 1 | 1, table),
+      idle: clock.now - min(seen, clock.now),
       remaining: due - min(due, clock.now))
   }
 

@@ -3,6 +3,9 @@
 /// Every reference between parts is an index. IPv6 parts are carried along, so that a dual-stack file is accepted.
 public struct Plan: Sendable, Equatable {
   public enum Mode: String, Sendable { case dedicated, alongside }
+  /// What becomes of a session that the current rules would make otherwise: its client's next packet begins it anew
+  /// (`keep`), or it ends (`cut`).
+  public enum OnChange: String, Sendable { case keep, cut }
 
   /// How a live gateway's frames come in.
   public enum Ring: String, Sendable {
@@ -19,6 +22,7 @@ public struct Plan: Sendable, Equatable {
   public var ring: Ring = .latency
   /// Session capacity.
   public var sessions = 1_048_576
+  public var onChange: OnChange = .keep
   public var interfaces: [InterfacePlan] = []
   public var routes: [RoutePlan] = []
   public var neighbors: [NeighborPlan] = []

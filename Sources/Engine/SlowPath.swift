@@ -156,15 +156,25 @@ extension Core {
   }
 
   mutating func judgeFlow(_ packet: Packet) {
-    if let flow = flows.find(packet.key, at: clock.tick) { return send(packet, by: flow) }
+    switch standing(of: packet.key) {
+    case .live(let flow): return send(packet, by: flow)
+    case .cut(let flow):
+      guard Self.isSYN(packet.tcpFlags) else { return refuseCut(packet) }
+      flows.expire(flow &>> 1)
+    case .none: break
+    }
     guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return judgeStray(packet) }
     begin(packet)
+  }
+
+  private static func isSYN(_ flags: UInt8) -> Bool {
+    flags & (TCPHeader.syn | TCPHeader.ack | TCPHeader.rst | TCPHeader.fin) == TCPHeader.syn
   }
 
   /// A SYN, or an ACK without SYN and RST (a connection older than we are).
   private static func canBegin(_ flags: UInt8) -> Bool {
     let bits = flags & (TCPHeader.syn | TCPHeader.ack | TCPHeader.rst | TCPHeader.fin)
-    return bits == TCPHeader.syn || (bits & TCPHeader.ack != 0 && bits & (TCPHeader.syn | TCPHeader.rst) == 0)
+    return isSYN(flags) || (bits & TCPHeader.ack != 0 && bits & (TCPHeader.syn | TCPHeader.rst) == 0)
   }
 
   /// A segment that belongs to nothing. Between inside interfaces there are no sessions, so it is routed there.

@@ -42,6 +42,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case unknownProtocol
   case icmpUnmatched
   case icmpUnsupported
+  case sessionCut
   case tcpNotSYN
   case toUs
   case noForward
@@ -100,6 +101,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .unknownProtocol: ("unknown-protocol", "neither TCP, UDP nor ICMP, and no rule for other protocols")
     case .icmpUnmatched: ("icmp-unmatched", "an ICMP error or echo reply about no live session (RFC 5508 REQ-4, REQ-5)")
     case .icmpUnsupported: ("icmp-unsupported", "an ICMP type that is not forwarded")
+    case .sessionCut: ("session-cut", "belongs to a TCP session that a change of the rules, or flow kill, has ended")
     case .tcpNotSYN: ("tcp-not-syn", "a TCP segment that can start no session")
     case .toUs: ("to-us", "for one of our own addresses, where nothing listens")
     case .noForward: ("no-forward", "no forward names this outside address, protocol and port")
@@ -139,6 +141,9 @@ public enum Event: UInt8, Sendable, CaseIterable {
   case errorSent
   case errorLimited
   case hairpin
+  case sessionRetargeted
+  case sessionCut
+  case resetSent
 
   public var name: String {
     switch self {
@@ -152,6 +157,9 @@ public enum Event: UInt8, Sendable, CaseIterable {
     case .errorSent: "icmp-error-sent"
     case .errorLimited: "icmp-error-limited"
     case .hairpin: "hairpin"
+    case .sessionRetargeted: "session-retargeted"
+    case .sessionCut: "session-cut"
+    case .resetSent: "reset-sent"
     }
   }
 }

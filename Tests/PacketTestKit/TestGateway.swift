@@ -6,7 +6,7 @@ import Testing
 /// After every step the conservation law, the writes outside the frames and the checksums of everything that left are
 /// checked; a violation is recorded as an issue at the caller's line.
 package final class TestGateway {
-  package let plan: Plan
+  package private(set) var plan: Plan
   /// Seconds since the gateway began.
   package private(set) var now: Double = 0
   private var forwarder: Forwarder
@@ -147,6 +147,37 @@ package final class TestGateway {
     checkMade(made, sourceLocation)
     return made
   }
+
+  /// Takes over another plan between two bursts, as a reload does; what left because of it.
+  @discardableResult
+  package func reload(_ plan: Plan, sourceLocation: SourceLocation = #_sourceLocation) throws -> [Emitted] {
+    try forwarder.replace(try Rules(plan)).release()
+    self.plan = plan
+    let made = forwarder.outbox.map(emitted)
+    tally.made += made.count
+    checkLaws(splits: 0, sourceLocation)
+    return made
+  }
+
+  /// The same with the plan as it is and some change.
+  @discardableResult
+  package func reload(
+    sourceLocation: SourceLocation = #_sourceLocation, _ change: (inout Plan) -> Void
+  ) throws -> [Emitted] {
+    var plan = plan
+    change(&plan)
+    return try reload(plan, sourceLocation: sourceLocation)
+  }
+
+  /// What another plan would make of the live sessions.
+  package func forecast(_ plan: Plan) throws -> [SessionForecast] {
+    let rules = try Rules(plan)
+    defer { rules.release() }
+    return forwarder.forecast(under: rules, places: 0..<forwarder.sessionPlaces)
+  }
+
+  /// Cuts the session of this identity.
+  package func cut(identity: UInt64) -> Bool { forwarder.cut(identity: identity) }
 
   private func collect(
     _ arrivals: [Arrival], _ slots: UnsafeMutablePointer<FrameSlot>, _ sourceLocation: SourceLocation

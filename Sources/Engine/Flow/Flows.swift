@@ -11,7 +11,7 @@ struct Flows {
   let region: Region
   var sessions: SessionTable
   var mappings: MappingTable
-  let pools: PortPools
+  var pools: PortPools
   /// Sessions and mappings ended by their timers and taken out.
   private(set) var expiredSessions: UInt64 = 0
   private(set) var expiredMappings: UInt64 = 0
@@ -25,17 +25,15 @@ struct Flows {
   init(capacity: Int, outsideAddresses: [UInt32], seed: UInt64) throws(PlanError) {
     let secret = HashSecret(seed: seed)
     self.seed = SplitMix64.mix(seed ^ 0x736C_7569_6365)
-    region = try Region(RegionLayout(capacity: capacity, pools: outsideAddresses.count))
+    region = try Region(RegionLayout(capacity: capacity, pools: outsideAddresses.count + PortPools.spare))
     region.header.write(region.layout, secret: secret, seed: self.seed)
     sessions = SessionTable(region, secret: secret)
     mappings = MappingTable(region, secret: secret)
-    pools = PortPools(region, addresses: outsideAddresses)
+    pools = PortPools(region)
+    guard pools.assign(outsideAddresses) else { throw .tooMany("outside addresses") }
   }
 
-  func release() {
-    pools.release()
-    region.release()
-  }
+  func release() { region.release() }
 
   // MARK: Sessions
 
@@ -60,19 +58,39 @@ struct Flows {
   /// Ends a session whose timer ran out.
   mutating func expire(_ session: UInt32) {
     expiredSessions &+= 1
-    let common = sessions.common(session)
-    let deadline = sessions.deadline(session)
+    leave(session, at: sessions.deadline(session))
     sessions.unpublish(session)
+    sessions.free(session)
+  }
+
+  /// Ends a session before its time. A mark keeps its two keys for `timeout` ticks: see `SessionState.cut`.
+  mutating func end(_ session: UInt32, leavesMark: Bool, timeout: UInt32, at tick: UInt32) {
+    leave(session, at: tick)
+    guard leavesMark else {
+      sessions.unpublish(session)
+      sessions.free(session)
+      return
+    }
+    sessions.common(session).state = SessionState.cut
+    sessions.common(session).timeout = timeout
+    sessions.flow(session &<< 1).lastSeen = tick
+    sessions.flow(session &<< 1 | 1).lastSeen = tick
+  }
+
+  /// Takes a session away from its mappings.
+  private mutating func leave(_ session: UInt32, at deadline: UInt32) {
+    let common = sessions.common(session)
     if common.mapping != 0 {
       let mapping = common.mapping
       mappings.unlink(session, sessions: sessions)
       letGo(mapping, at: deadline)
     }
     if common.pinned != 0 {
-      mappings[common.pinned].pins &-= 1
-      letGo(common.pinned, at: deadline)
+      let pinned = common.pinned
+      mappings[pinned].pins &-= 1
+      common.pinned = 0
+      letGo(pinned, at: deadline)
     }
-    sessions.free(session)
   }
 
   // MARK: Mappings
@@ -182,10 +200,22 @@ struct Flows {
     return pools.choose(pool, ipProtocol, like: wanted, ranges: ranges, random: random)
   }
 
+  /// Removes a mapping that has no sessions, without the wait for its former owner.
+  mutating func endUnused(_ mapping: UInt32) {
+    let line = mappings[mapping]
+    if line.state != MappingState.free, line.head == 0, line.pins == 0 { removeMapping(mapping) }
+  }
+
   /// Drops a mapping that was just made and got no session.
   mutating func discardUnused(_ mapping: UInt32) {
     let line = mappings[mapping]
     if line.state == MappingState.live, line.head == 0, line.pins == 0 { removeMapping(mapping) }
+  }
+
+  /// Gives everything that is in use this generation of the rules.
+  func restamp(_ generation: UInt16) {
+    for flow in 2..<max(2, sessions.highWater &<< 1) { sessions.flow(flow).planGeneration = generation }
+    for mapping in 1..<max(1, mappings.highWater) { mappings[mapping].planGeneration = generation }
   }
 
   // MARK: Sweep

@@ -16,6 +16,7 @@
 ///            32  last deadline    UInt32  tick: latest of the sessions that are gone; in quarantine: its end
 ///            36  next             UInt32  of the free list
 ///            40  interface        UInt16  inside interface that leads to the inside address
+///            42  plan generation  UInt16  of the rules that it was last found right under
 struct MappingLine {
   static let bytes = 64
 
@@ -67,6 +68,10 @@ struct MappingLine {
   var interface: UInt16 {
     get { load(40) }
     nonmutating set { store(40, newValue) }
+  }
+  var planGeneration: UInt16 {
+    get { load(42) }
+    nonmutating set { store(42, newValue) }
   }
 
   var insideKey: FlowKey {

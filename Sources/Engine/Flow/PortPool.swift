@@ -9,28 +9,49 @@ struct PortPools {
   /// Of one outside address.
   static let poolBytes = classes * bitmapBytes
 
-  /// Raw addresses, ascending; the place of an address is its pool.
-  private let addresses: UnsafeMutableBufferPointer<UInt32>
+  /// Pools beyond those of the first addresses: for addresses that come while the engine runs.
+  static let spare = 64
+
+  /// Raw address of each pool; 0 for none.
+  private var addresses: [UInt32]
+  /// Raw address << 16 | pool, ascending.
+  private var order: [UInt64] = []
   private let start: UnsafeMutableRawPointer
 
-  /// - Parameter addresses: all different, as many as the region has pools.
-  init(_ region: Region, addresses: [UInt32]) {
-    self.addresses = .allocate(capacity: addresses.count)
-    _ = self.addresses.initialize(from: addresses.sorted())
+  init(_ region: Region) {
+    addresses = [UInt32](repeating: 0, count: region.layout.pools)
     start = region.pools
   }
 
-  func release() { addresses.deallocate() }
+  /// Gives each address (raw, all different) a pool: its own if it has one, else a free one. False, and nothing done,
+  /// where there are too few.
+  ///
+  /// The pool of an address that is not wanted any more is kept until no port of it is taken.
+  mutating func assign(_ wanted: [UInt32]) -> Bool {
+    let known = Set(addresses)
+    let needed = Set(wanted)
+    let missing = needed.subtracting(known).sorted()
+    let free = addresses.indices.filter { !needed.contains(addresses[$0]) && (addresses[$0] == 0 || isEmpty($0)) }
+    guard missing.count <= free.count else { return false }
+    for (pool, address) in zip(free, missing) { addresses[pool] = address }
+    order = addresses.indices.filter { addresses[$0] != 0 }.map { UInt64(addresses[$0]) &<< 16 | UInt64($0) }.sorted()
+    return true
+  }
+
+  private func isEmpty(_ pool: Int) -> Bool {
+    let words = (start + pool &* Self.poolBytes).assumingMemoryBound(to: UInt64.self)
+    return (0..<Self.poolBytes / 8).allSatisfy { words[$0] == 0 }
+  }
 
   /// The pool of an outside address; nil for any other address.
   func pool(of address: UInt32) -> UInt16? {
     var low = 0
-    var high = addresses.count
+    var high = order.count
     while low < high {
       let middle = (low &+ high) / 2
-      if addresses[middle] < address { low = middle &+ 1 } else { high = middle }
+      if order[middle] &>> 16 < UInt64(address) { low = middle &+ 1 } else { high = middle }
     }
-    return low < addresses.count && addresses[low] == address ? UInt16(truncatingIfNeeded: low) : nil
+    return low < order.count && order[low] &>> 16 == UInt64(address) ? UInt16(truncatingIfNeeded: order[low]) : nil
   }
 
   /// 0 for TCP, 1 for UDP, 2 for echo.

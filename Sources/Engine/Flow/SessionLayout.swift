@@ -79,6 +79,12 @@ struct FlowLine {
     get { load(32) }
     nonmutating set { store(32, newValue) }
   }
+  /// Of the rules that the session was last found right under.
+  @inline(__always)
+  var planGeneration: UInt16 {
+    get { load(34) }
+    nonmutating set { store(34, newValue) }
+  }
   @inline(__always)
   var generation: UInt16 {
     get { load(36) }
@@ -219,6 +225,8 @@ enum SessionState {
   static let closing: UInt8 = 4
   /// TCP: a valid RST went through; anything but a RST brings the state before it back (RFC 7857 section 2.2).
   static let reset: UInt8 = 5
+  /// TCP: ended before its time. Not live: both directions are refused until it expires.
+  static let cut: UInt8 = 6
 
   static func name(_ state: UInt8) -> String {
     switch state {
@@ -227,6 +235,7 @@ enum SessionState {
     case established: "established"
     case closing: "closing"
     case reset: "reset"
+    case cut: "cut"
     default: "free"
     }
   }

@@ -114,18 +114,8 @@ struct SessionTable {
 
   /// True for a place in use whose session is alive at `tick`.
   func isLive(_ session: UInt32, at tick: UInt32) -> Bool {
-    common(session).state != SessionState.free && !isExpired(session, at: tick)
-  }
-
-  /// Number of sessions alive at `tick`; walks the whole table.
-  func live(at tick: UInt32) -> Int {
-    var count = 0
-    var session: UInt32 = 1
-    while session < highWater {
-      if isLive(session, at: tick) { count &+= 1 }
-      session &+= 1
-    }
-    return count
+    let state = common(session).state
+    return state != SessionState.free && state != SessionState.cut && !isExpired(session, at: tick)
   }
 
   /// The latest deadline of all sessions alive at `tick`; nil for none.

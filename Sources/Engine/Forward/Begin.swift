@@ -27,7 +27,7 @@ extension Core {
     {
       return beginForward(packet, entry)
     }
-    guard let mapping = flows.mapping(outside: key.destination, key.destinationPort, key.ipProtocol, at: clock.tick)
+    guard let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     else {
       if packet.kind == FlowKind.echoReply { return refuse(packet.slot, .icmpUnmatched) }
       return toOurselves(packet, .noForward)
@@ -61,7 +61,7 @@ extension Core {
 
   private mutating func beginForward(_ packet: Packet, _ entry: PortTable.Entry) {
     let rule = plan.forwards[entry.rule]
-    guard Self.isAllowed(packet.source, by: rule) else { return drop(packet.slot, .notAllowed) }
+    guard rule.allows(packet.source) else { return drop(packet.slot, .notAllowed) }
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let hop = routes.find(rule.target) else { return noRoute(packet) }
     guard !interfaces[hop.interface].isOutside || rule.source == .gateway else {
@@ -72,10 +72,6 @@ extension Core {
     make(
       packet, Draft(key: packet.key, new: new, hop: hop, origin: .forward(entry.rule)),
       source: rule.source == .gateway ? .gateway : .keep)
-  }
-
-  private static func isAllowed(_ source: IPv4Address, by rule: ForwardPlan) -> Bool {
-    !rule.deny.contains { $0.contains(source) } && rule.allow.contains { $0.contains(source) }
   }
 
   private static func retarget(_ key: inout FlowKey, _ target: UInt32, _ port: UInt16, _ kind: UInt8) {
@@ -132,12 +128,12 @@ extension Core {
     if let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian) {
       let rule = plan.forwards[entry.rule]
       guard rule.hairpin else { return drop(packet.slot, .hairpinOff) }
-      guard Self.isAllowed(packet.source, by: rule) else { return drop(packet.slot, .notAllowed) }
+      guard rule.allows(packet.source) else { return drop(packet.slot, .notAllowed) }
       Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
       origin = .forward(entry.rule)
       if rule.source == .gateway { source = .gateway }
     } else if packet.kind != FlowKind.echoRequest,
-      let mapping = flows.mapping(outside: key.destination, key.destinationPort, key.ipProtocol, at: clock.tick)
+      let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     {
       // Filtering guards against outsiders: inside hosts may always reach one another this way.
       let line = flows.mappings[mapping]

@@ -1,3 +1,10 @@
+extension ForwardPlan {
+  /// `deny` wins over `allow`.
+  func allows(_ source: IPv4Address) -> Bool {
+    !deny.contains { $0.contains(source) } && allow.contains { $0.contains(source) }
+  }
+}
+
 /// The forwards, compiled both ways: outside endpoint -> target, and target -> the outside endpoint that it sends from.
 struct ForwardTable {
   private static let echoClass = 2
@@ -8,8 +15,8 @@ struct ForwardTable {
   private var echo: [UInt32: Int] = [:]
   /// Outside addresses (raw) of each rule.
   private var externals: [[UInt32]] = []
-  /// TCP and UDP ports that no mapping may get: (raw address, IP protocol, ports).
-  private(set) var reserved: [(address: UInt32, ipProtocol: UInt8, ports: PortRange)] = []
+  /// TCP and UDP ports that no mapping may get.
+  private(set) var reserved = ReservedPorts()
 
   init(_ plan: Plan) {
     externals = plan.forwards.map { Self.externals($0, plan) }
@@ -42,7 +49,7 @@ struct ForwardTable {
           inbound.insert(
             address, PortPools.portClass(ipProtocol), ports: span.ports, rule: rule, target: span.target,
             isParallel: span.isParallel, replacing: true)
-          reserved.append((address, ipProtocol, span.ports))
+          reserved.insert(address, ipProtocol, span.ports)
         }
       }
       if forward.protocols.contains(.echo) { echo[address] = rule }

@@ -131,8 +131,7 @@ extension Core {
     -> DropReason
   {
     let session = entry.flow &>> 1
-    guard flows.sessions.isLive(session, at: clock.tick), flows.sessions.common(session).identity == entry.identity
-    else { return .fragment }
+    guard flows.sessions.common(session).identity == entry.identity, reviewed(session) else { return .fragment }
     guard header.ttl > 1 else { return .ttlExceeded }
     guard let found = settleAdjacency(entry.flow) else { return .noRoute }
     guard header.totalLength <= Int(adjacencies[found].mtu) || !header.dontFragment else { return .fragmentationNeeded }

@@ -119,13 +119,7 @@ extension Core {
     Rewrite.prepare(original, kind: kind, key: draft.key, to: draft.new)
     Rewrite.prepare(
       reply, kind: kind == FlowKind.echoRequest ? FlowKind.echoReply : kind, key: draft.replyKey, to: draft.replyNew)
-    let timeout: UInt32
-    switch kind {
-    case FlowKind.tcp: timeout = timeouts.tcp.opening
-    case FlowKind.udp:
-      timeout = draft.key.destinationPort == UInt16(53).bigEndian ? timeouts.udpDNS : timeouts.udp
-    default: timeout = timeouts.icmp
-    }
+    let timeout = timeouts.idle(kind: kind, key: draft.key, state: SessionState.opening)
     original.timeout = timeout
     reply.timeout = timeout
     common.timeout = timeout
@@ -133,6 +127,8 @@ extension Core {
     common.origin = draft.origin
     original.lastSeen = clock.tickUp
     reply.lastSeen = clock.tickUp
+    original.planGeneration = generation
+    reply.planGeneration = generation
   }
 
   // MARK: The source that the target sees
@@ -166,11 +162,8 @@ extension Core {
     let rule = plan.masquerades[index]
     if draft.remote == 0 { draft.remote = draft.key.destination }
     // The target of a one-to-one forward sends from the forward's outside endpoint.
-    if let entry = forwards.findOutbound(draft.key.source, draft.key.ipProtocol, draft.key.sourcePort.bigEndian),
-      plan.forwards[entry.rule].interface == rule.to, plan.forwards[entry.rule].isEnabled,
-      let outside = forwards.outsideAddress(entry.rule, inUse: address)
-    {
-      draft.setSource(outside, entry.port.bigEndian)
+    if let outside = rules.outboundEndpoint(draft.key, index, address) {
+      draft.setSource(outside.address, outside.port)
       return isFree(draft) ? nil : .noPort
     }
     return mapSource(
@@ -190,7 +183,7 @@ extension Core {
       ports: UInt64(key.sourcePort)
         | UInt64(rule == .addressAndPortDependent ? key.destinationPort : 0) &<< 16,
       pool: pool, ipProtocol: key.ipProtocol)
-    if let mapping = flows.mapping(inside: inside, at: clock.tick) {
+    if let mapping = mapping(inside: inside) {
       draft.mapping = mapping
     } else {
       guard flows.hasRoomForMapping(at: clock.tick) else { return .tableFull }
@@ -198,6 +191,7 @@ extension Core {
         inside: inside, address: address, ranges: ranges, filtering: filtering,
         interface: UInt16(truncatingIfNeeded: ingress), at: clock.tick)
       guard let made else { return .noPort }
+      flows.mappings[made].planGeneration = generation
       draft.mapping = made
     }
     draft.setSource(address, flows.mappings[draft.mapping].outsidePort)
@@ -206,7 +200,7 @@ extension Core {
 
   /// No session answers to the reply tuple. (A host that reaches itself by its own outside endpoint answers to the very
   /// tuple that it sends from: both directions are then one.)
-  private mutating func isFree(_ draft: Draft) -> Bool { flows.find(draft.replyKey, at: clock.tick) == nil }
+  private mutating func isFree(_ draft: Draft) -> Bool { !isTaken(draft.replyKey) }
 
   /// The new source is not an outside endpoint that belongs to a forward or a mapping.
   private func isUnclaimed(_ draft: Draft) -> Bool {

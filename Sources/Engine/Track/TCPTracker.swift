@@ -227,13 +227,7 @@ struct TCPTracker {
 
   private func enter(_ state: UInt8, _ common: CommonLine, _ timeouts: TCPTimeouts) {
     common.state = state
-    common.timeout =
-      switch state {
-      case SessionState.established: timeouts.established
-      case SessionState.opening: timeouts.opening
-      case SessionState.closing: timeouts.closing
-      default: timeouts.reset
-      }
+    common.timeout = timeouts.idle(in: state)
   }
 
   // MARK: SYN
@@ -305,4 +299,14 @@ struct TCPTimeouts {
   let opening: UInt32
   let closing: UInt32
   let reset: UInt32
+
+  /// How long a connection in this state may be idle.
+  func idle(in state: UInt8) -> UInt32 {
+    switch state {
+    case SessionState.established: established
+    case SessionState.opening: opening
+    case SessionState.closing: closing
+    default: reset
+    }
+  }
 }

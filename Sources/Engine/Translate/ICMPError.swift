@@ -84,7 +84,7 @@ extension Core {
       Checksum.fold(Checksum.sum(inner, count: IPv4Header(inner).length)) == 0xFFFF
     else { return drop(slot, .malformedICMP) }
     guard let quote = Quote(inner, available: available, scope: slot.pointee.ingress),
-      let flow = flows.find(quote.key, at: clock.tick), packet.header.destination == quote.key.destination
+      case .live(let flow) = standing(of: quote.key), packet.header.destination == quote.key.destination
     else { return judgeOther(packet, .icmpUnmatched) }
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency(flow) else { return drop(slot, .noRoute) }
