@@ -12,6 +12,8 @@ let package = Package(
   products: [
     .executable(name: "sluice", targets: ["sluice"]),
     .library(name: "Engine", targets: ["Engine"]),
+    // For the package in Benchmarks alone.
+    .library(name: "BenchmarkRooms", targets: ["Bench", "Capture", "Settings"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -42,7 +44,9 @@ let package = Package(
     // Row 4: one file per command.
     .executableTarget(
       name: "sluice",
-      dependencies: ["Engine", "PacketIO", "Capture", "Settings", "Gateway", "Replay", "Bench", "Lab", argumentParser, logging],
+      dependencies: [
+        "Engine", "PacketIO", "Capture", "Settings", "Gateway", "Replay", "Bench", "Lab", argumentParser, logging,
+      ],
       swiftSettings: strict),
 
     // Tests.

@@ -3,8 +3,8 @@ import Glibc
 
 /// One engine with its traffic, on one thread.
 struct WorkerBench: ~Copyable {
-  private var forwarder: Forwarder
-  private var generator: Generator
+  private(set) var forwarder: Forwarder
+  var generator: Generator
   private let options: EngineBenchOptions
   private let flows: Int
   private let capacity: Int
@@ -102,19 +102,19 @@ struct WorkerBench: ~Copyable {
     return histogram
   }
 
-  private mutating func turn(_ bursts: Int, judged: Bool) {
+  mutating func turn(_ bursts: Int, judged: Bool) {
     for _ in 0..<bursts {
       generator.fillNext()
       if judged { process(Generator.burst) }
     }
   }
 
-  private mutating func process(_ count: Int) {
+  mutating func process(_ count: Int) {
     forwarder.process(generator.slots, count: count)
     packetsSent &+= UInt64(count)
   }
 
-  private func checkForwarded() throws(EngineBenchError) {
+  func checkForwarded() throws(EngineBenchError) {
     var counts = InterfaceCounts()
     for interface in 0..<2 { counts += forwarder.counts(interface: interface) }
     guard counts.forwarded != packetsSent else { return }
