@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -42,4 +43,16 @@ int sluice_pidfd(pid_t pid) {
 int sluice_memory_file(const char *name) {
   int fd = memfd_create(name, MFD_CLOEXEC);
   return fd < 0 ? -errno : fd;
+}
+
+int sluice_may_use_core(unsigned int core) {
+  cpu_set_t allowed;
+  return core < CPU_SETSIZE && sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_ISSET(core, &allowed);
+}
+
+void sluice_pin(pthread_attr_t *attributes, unsigned int core) {
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(core, &only);
+  pthread_attr_setaffinity_np(attributes, sizeof only, &only);
 }

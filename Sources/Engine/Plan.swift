@@ -20,6 +20,10 @@ public struct Plan: Sendable, Equatable {
   public var mode: Mode = .dedicated
   public var workers = 1
   public var ring: Ring = .latency
+  /// How long a worker watches its rings after the last frame before it sleeps; nil: as the number of cores allows.
+  public var spinMicroseconds: Int?
+  /// The core of each worker; empty for any.
+  public var cores: [Int] = []
   /// Session capacity.
   public var sessions = 1_048_576
   public var onChange: OnChange = .keep

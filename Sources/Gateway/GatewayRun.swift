@@ -57,6 +57,11 @@ public struct GatewayRun: ~Copyable {
     try Privileges.require()
     let complete = try CompletePlan(settings)
     try refuseDefaultRoute(complete, settings, options, logger)
+    if let core = complete.plan.cores.first(where: { sluice_may_use_core(UInt32($0)) == 0 }) {
+      throw .configuration(
+        settings.error(
+          at: .key(of: .engine, "cores"), "this process may not run on core \(core); name one of `nproc`'s, from 0 on"))
+    }
     do {
       // What can fail without touching anything comes first.
       let seed = options.seed ?? UInt64.random(in: .min ... .max)
@@ -97,8 +102,10 @@ public struct GatewayRun: ~Copyable {
   ) throws(GatewayError) {
     let descriptors = rings.descriptors
     var workerOptions = WorkerOptions()
-    // A worker that spins while its peers wait for the core makes them wait longer.
-    if complete.plan.workers > sysconf(Int32(_SC_NPROCESSORS_ONLN)) { workerOptions.spin = 0 }
+    // A worker that spins where others wait for the core makes them wait longer.
+    if complete.plan.workers >= sysconf(Int32(_SC_NPROCESSORS_ONLN)) { workerOptions.spin = 0 }
+    if let microseconds = complete.plan.spinMicroseconds { workerOptions.spin = UInt64(microseconds) * 1000 }
+    workerOptions.core = complete.plan.cores.first
     worker = try WorkerThread.start(
       Worker(
         judge: forwarder, rings: rings, transmitter: transmitter, interfaceCount: complete.plan.interfaces.count,

@@ -10,6 +10,8 @@ struct WorkerOptions: Sendable {
   /// Nanoseconds to watch the rings after the last frame before sleeping: waking an idle core costs both sides about
   /// 1.5 us a frame.
   var spin: UInt64 = 50_000
+  /// The only core to run on; nil for any.
+  var core: Int?
 }
 
 /// One thread of the gateway: takes bursts out of its rings, has them judged, sends them from where they lie.
@@ -24,7 +26,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private let pollSet: UnsafeMutablePointer<pollfd>
   private let pollCount: Int
   let mailbox: Mailbox
-  private let options: WorkerOptions
+  let options: WorkerOptions
   private let interfaceCount: Int
 
   /// - Parameter transmitter: its destinations are the interfaces.

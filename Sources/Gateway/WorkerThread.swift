@@ -1,3 +1,4 @@
+import CLinux
 import Engine
 import Glibc
 import PacketIO
@@ -10,26 +11,34 @@ struct WorkerThread {
   /// Starts `worker` on a thread of its own, which inherits the caller's signal mask and capabilities.
   static func start(_ worker: consuming Worker<Forwarder>) throws(GatewayError) -> WorkerThread {
     let mailbox = worker.mailbox
+    let core = worker.options.core
     let place = UnsafeMutablePointer<Worker<Forwarder>>.allocate(capacity: 1)
     place.initialize(to: worker)
-    return try start(place, mailbox) { Worker<Forwarder>.main($0!) }
+    return try start(place, mailbox, core) { Worker<Forwarder>.main($0!) }
   }
 
   static func start(_ worker: consuming Worker<Mirror>) throws(GatewayError) -> WorkerThread {
     let mailbox = worker.mailbox
+    let core = worker.options.core
     let place = UnsafeMutablePointer<Worker<Mirror>>.allocate(capacity: 1)
     place.initialize(to: worker)
-    return try start(place, mailbox) { Worker<Mirror>.main($0!) }
+    return try start(place, mailbox, core) { Worker<Mirror>.main($0!) }
   }
 
   /// `body` is the one thing that differs: a C function cannot be generic.
   private static func start(
-    _ place: UnsafeMutableRawPointer, _ mailbox: Mailbox,
+    _ place: UnsafeMutableRawPointer, _ mailbox: Mailbox, _ core: Int?,
     _ body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer?
   ) throws(GatewayError) -> WorkerThread {
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    defer { pthread_attr_destroy(&attributes) }
+    if let core { sluice_pin(&attributes, UInt32(core)) }
     var thread = pthread_t()
-    let code = pthread_create(&thread, nil, body, place)
-    guard code == 0 else { throw GatewayError(SystemError("starting a worker thread", code: code)) }
+    let code = pthread_create(&thread, &attributes, body, place)
+    guard code == 0 else {
+      throw GatewayError(SystemError("starting a worker thread" + (core.map { " on core \($0)" } ?? ""), code: code))
+    }
     return WorkerThread(mailbox: mailbox, thread: thread)
   }
 

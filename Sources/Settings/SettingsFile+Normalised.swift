@@ -14,6 +14,11 @@ extension SettingsFile {
         .table([
           ("mode", .text(plan.mode.rawValue)), ("workers", .number(plan.workers)), ("sessions", .number(plan.sessions)),
           ("ring", .text(plan.ring.rawValue)),
+          (
+            "spin-microseconds",
+            plan.spinMicroseconds.map { .number($0) } ?? .absent("50; 0 where there are no more cores than workers")
+          ),
+          ("cores", plan.cores.isEmpty ? .absent("any") : .list(plan.cores.map { .number($0) })),
         ])
       ),
       ("interface", .table(plan.interfaces.map { ($0.name, interface($0)) })),

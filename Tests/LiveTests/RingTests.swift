@@ -52,6 +52,22 @@ extension Live {
       }
     }
 
+    @Test("a worker runs on the core that it is given; a core that is not there is an error at its place")
+    func cores() throws {
+      func engine(_ core: Int) -> String {
+        "[engine]\nspin-microseconds = 0\ncores = [\(core)]\n\n" + LabNetwork.configuration
+      }
+      try Rig.with("cores", forwarder: .sluice(engine(0))) { rig in
+        let process = try #require(rig.gateway?.process.pid)
+        let cores = try rig.shell(.gateway, "grep -h Cpus_allowed_list /proc/\(process)/task/*/status | sort -u")
+        #expect(cores.split(separator: "\n").contains { $0.hasSuffix("\t0") }, "\(cores)")
+        try #expect(rig.fetch(.client, "\(LabNetwork.gatewayOutside)/") != "")
+        let path = try rig.network.write(engine(1000), to: "bad.toml")
+        let refused = try rig.network.run(in: .gateway, [Rig.executable, "run", "-c", path])
+        #expect(refused.status == 2 && refused.errors.contains("bad.toml:3:9: "), "\(refused.errors)")
+      }
+    }
+
     private static var script: String {
       URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("sequence.py").path
     }

@@ -8,6 +8,9 @@ import Testing
     [engine]
     mode = "alongside"
     workers = 4
+    ring = "auto"
+    spin-microseconds = 0
+    cores = [3, 2, 1, 0]
     [interface."a.b"]
     role = "outside"
     device = "eth0"
@@ -80,7 +83,8 @@ import Testing
     let text = try load(manualExample + "\n[interface.x]\nrole = \"inside\"\ndevice = \"x\"\naddress = \"auto\"")
       .normalised
     let keys = [
-      "mode", "workers", "sessions", "role", "device", "vlan", "address", "gateway", "mac", "mtu", "ping",
+      "mode", "workers", "sessions", "ring", "# spin-microseconds", "# cores", "role", "device", "vlan", "address",
+      "gateway", "mac", "mtu", "ping",
       "unsolicited", "destination", "via", "name", "protocol", "on", "ports", "# except", "to", "source", "allow",
       "deny",
       "hairpin", "enabled", "from", "mapping", "filtering", "udp", "udp-dns", "tcp-established", "tcp-transitory",
