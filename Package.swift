@@ -34,18 +34,23 @@ let package = Package(
     .target(name: "Capture", dependencies: ["Engine", "CPcap"], swiftSettings: strict),
     .target(name: "Settings", dependencies: ["Engine", "CToml"], swiftSettings: strict),
 
-    // Row 3: what users do with them.
+    // Row 3: why a frame got its verdict, in words.
+    .target(name: "Explain", dependencies: ["Engine", "Capture", "Settings"], swiftSettings: strict),
+
+    // Row 4: what users do with them.
     .target(
-      name: "Gateway", dependencies: ["Engine", "PacketIO", "Settings", "CLinux", logging], swiftSettings: strict),
-    .target(name: "Replay", dependencies: ["Engine", "Capture", "Settings"], swiftSettings: strict),
+      name: "Gateway", dependencies: ["Engine", "PacketIO", "Capture", "Settings", "Explain", "CLinux", logging],
+      swiftSettings: strict),
+    .target(name: "Replay", dependencies: ["Engine", "Capture", "Settings", "Explain"], swiftSettings: strict),
     .target(name: "Bench", dependencies: ["Engine", "Capture"], swiftSettings: strict),
     .target(name: "Lab", dependencies: ["CLinux"], swiftSettings: strict),
 
-    // Row 4: one file per command.
+    // Row 5: one file per command.
     .executableTarget(
       name: "sluice",
       dependencies: [
-        "Engine", "PacketIO", "Capture", "Settings", "Gateway", "Replay", "Bench", "Lab", argumentParser, logging,
+        "Engine", "PacketIO", "Capture", "Settings", "Explain", "Gateway", "Replay", "Bench", "Lab", argumentParser,
+        logging,
       ],
       swiftSettings: strict),
 
@@ -59,7 +64,8 @@ let package = Package(
       name: "SettingsTests", dependencies: ["Settings", "Engine", "PacketTestKit"], swiftSettings: strict),
     .testTarget(name: "CaptureTests", dependencies: ["Capture", "PacketTestKit"], swiftSettings: strict),
     .testTarget(
-      name: "ReplayTests", dependencies: ["Replay", "Capture", "Settings", "Engine", "PacketTestKit", "sluice"],
+      name: "ReplayTests",
+      dependencies: ["Replay", "Explain", "Capture", "Settings", "Engine", "PacketTestKit", "sluice"],
       swiftSettings: strict),
     .testTarget(
       name: "GatewayTests", dependencies: ["Gateway", "PacketIO", "Settings", "Engine", "PacketTestKit"],

@@ -9,6 +9,8 @@ public struct CapturedFrame {
   public var length: Int
   /// Nanoseconds since 1970.
   public var time: UInt64
+  /// Its place in the capture, from 1.
+  public var number: Int
 }
 
 /// Reads pcap and pcapng files of either byte order through libpcap, with times in nanoseconds.
@@ -123,7 +125,8 @@ public final class CaptureReader {
     guard length <= Self.longestFrame else {
       throw failure("a frame of \(length) bytes; at most \(Self.longestFrame) are read")
     }
-    let frame = CapturedFrame(bytes: bytes, length: length, time: try nanoseconds(header.pointee.ts))
+    let frame = CapturedFrame(
+      bytes: bytes, length: length, time: try nanoseconds(header.pointee.ts), number: state.pointee.count &+ 1)
     // Asking the stream costs as much as reading a small frame; a classic record is 16 bytes and the frame.
     if isNextGeneration {
       state.pointee.offset = ftell(file)

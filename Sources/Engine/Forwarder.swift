@@ -134,34 +134,13 @@ public struct Forwarder: ~Copyable {
     let table = core.pointee.flows.sessions
     var session: UInt32 = 1
     while session < table.highWater, reports.count < limit {
-      if core.pointee.isLive(session) { reports.append(report(session, table)) }
+      if core.pointee.isLive(session) { reports.append(report(session)) }
       session += 1
     }
     return reports
   }
 
-  func report(_ session: UInt32, _ table: SessionTable) -> SessionReport {
-    let clock = core.pointee.clock
-    let common = table.common(session)
-    let seen = clock.time(of: table.lastSeen(session))
-    let due = clock.time(of: table.deadline(session))
-    return SessionReport(
-      identity: UInt64(common.identity), ipProtocol: table.flow(session << 1).key.ipProtocol,
-      state: SessionState.name(common.state), origin: core.pointee.origin(session).report,
-      original: direction(session << 1, table), reply: direction(session << 1 | 1, table),
-      idle: clock.now - min(seen, clock.now),
-      remaining: due - min(due, clock.now))
-  }
-
-  private func direction(_ flow: UInt32, _ table: SessionTable) -> SessionReport.Direction {
-    let line = table.flow(flow)
-    let key = line.key
-    return SessionReport.Direction(
-      source: Endpoint(IPv4Address(wire: key.source), key.sourcePort.bigEndian),
-      destination: Endpoint(IPv4Address(wire: key.destination), key.destinationPort.bigEndian),
-      interface: Int(key.scope),
-      packets: line.packets, bytes: line.byteCount)
-  }
+  func report(_ session: UInt32) -> SessionReport { core.pointee.report(session) }
 
   /// Bytes reserved for the session table and its index.
   public var tableBytes: Int { core.pointee.flows.region.layout.sessionTableBytes }

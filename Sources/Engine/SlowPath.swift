@@ -63,7 +63,7 @@ extension Core {
     if isAlongside { pass(slot) } else { drop(slot, reason) }
   }
 
-  private func isOurs(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
+  func isOurs(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
     let destination = slot.pointee.bytes.rawMAC(0)
     return tags.contains { $0.link == slot.pointee.link && $0.mac == destination }
       || destination == MACAddress.broadcast.raw
@@ -101,7 +101,7 @@ extension Core {
     judgeTransport(packet)
   }
 
-  private func isMartian(source: IPv4Address, _ destination: IPv4Address, _ ingress: Int) -> Bool {
+  func isMartian(source: IPv4Address, _ destination: IPv4Address, _ ingress: Int) -> Bool {
     if Martian.isNever(source: source, destination: destination) { return true }
     if insideAddresses[source.wire] != nil { return true }
     if outsideAddresses[source.wire] != nil, !publicTargets.contains(source.wire) { return true }
@@ -172,7 +172,7 @@ extension Core {
   }
 
   /// A SYN, or an ACK without SYN and RST (a connection older than we are).
-  private static func canBegin(_ flags: UInt8) -> Bool {
+  static func canBegin(_ flags: UInt8) -> Bool {
     let bits = flags & (TCPHeader.syn | TCPHeader.ack | TCPHeader.rst | TCPHeader.fin)
     return isSYN(flags) || (bits & TCPHeader.ack != 0 && bits & (TCPHeader.syn | TCPHeader.rst) == 0)
   }

@@ -19,7 +19,9 @@ package final class LabGateway {
   ///   - configuration: path of its configuration file.
   ///   - arguments: more of `sluice run`'s options.
   ///   - log: a file that takes its output, for a gateway that outlives this process.
-  package init(network: LabNetwork, executable: String, configuration: String, arguments: [String] = [], log: String? = nil)
+  package init(
+    network: LabNetwork, executable: String, configuration: String, arguments: [String] = [], log: String? = nil
+  )
     throws
   {
     self.network = network

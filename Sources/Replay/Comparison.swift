@@ -1,4 +1,5 @@
 import Capture
+import Explain
 import Foundation
 
 /// A place where a replay is not what it was expected to be.

@@ -1,18 +1,16 @@
 import Capture
 import Engine
 
-/// Whoever looks over a replay's shoulder: every frame, one at a time, with the reason for what becomes of it.
+/// Whoever looks over a replay's shoulder: it has each frame judged itself, one at a time.
 ///
 /// The size of a burst has no influence on the outcome, so frames may be judged singly where somebody looks.
 protocol ReplayObserver: AnyObject {
-  /// A frame is about to be judged: its bytes as the engine will see them.
-  func willJudge(_ slot: UnsafePointer<FrameSlot>, number: UInt64) throws(CaptureError)
-  /// It has been judged; `outbox` holds what the engine made because of it, or of timers before it.
-  func didJudge(
-    _ slot: UnsafePointer<FrameSlot>, outbox: UnsafeBufferPointer<OutboxFrame>, _ forwarder: borrowing Forwarder
-  ) throws(CaptureError)
-  /// Timers after the last frame made these.
-  func timersFired(_ outbox: UnsafeBufferPointer<OutboxFrame>) throws(CaptureError)
+  /// Has one frame judged. `number` is its place in its capture, from 1.
+  func judge(_ slot: UnsafeMutablePointer<FrameSlot>, number: Int, with forwarder: inout Forwarder) throws(CaptureError)
+  /// Timers after the last frame have fired: the outbox holds what they made.
+  func timersFired(_ forwarder: borrowing Forwarder) throws(CaptureError)
+  /// True where no further frame needs to be judged.
+  var isDone: Bool { get }
 }
 
 /// The replay itself: bursts out of the merged captures, through the engine, to the writers.
@@ -31,6 +29,8 @@ struct ReplayLoop: ~Copyable {
   private var nextReport: UInt64 = 0
   /// Added to the times of this pass.
   private var shift: UInt64 = 0
+  /// Place of the last frame of a burst in its capture.
+  private var number = 0
   /// The latest time that any frame had.
   private(set) var clock: UInt64
   var forwarder: Forwarder
@@ -78,6 +78,7 @@ struct ReplayLoop: ~Copyable {
       }
       try forward(&merge)
       if let failure = merge.failure { return failure }
+      if observer?.isDone == true { return nil }
     }
     report(merge, isLast: true)
     return nil
@@ -90,7 +91,11 @@ struct ReplayLoop: ~Copyable {
       let count = gather(&merge)
       if count == 0 { return }
       let read = machineTime()
-      if let observer { try judge(burst.slots, observer) } else { forwarder.process(burst.slots, count: count) }
+      if let observer {
+        try observer.judge(burst.slots, number: number, with: &forwarder)
+      } else {
+        forwarder.process(burst.slots, count: count)
+      }
       let judged = machineTime()
       try output?.write(burst.slots, count: count, outbox: forwarder.outbox)
       let written = machineTime()
@@ -100,15 +105,8 @@ struct ReplayLoop: ~Copyable {
       progress.frames += UInt64(count)
       began = written
       report(merge)
+      if observer?.isDone == true { return }
     }
-  }
-
-  private mutating func judge(_ slot: UnsafeMutablePointer<FrameSlot>, _ observer: any ReplayObserver)
-    throws(CaptureError)
-  {
-    try observer.willJudge(slot, number: progress.frames + 1)
-    forwarder.process(slot, count: 1)
-    try observer.didJudge(slot, outbox: forwarder.outbox, forwarder)
   }
 
   /// Fills the burst's slots with the next frames and returns how many there are; 0 at the end.
@@ -128,6 +126,7 @@ struct ReplayLoop: ~Copyable {
       slot.pointee.time &+= shift
       if !edits[interface].isIdle { edits[interface].apply(to: &slot.pointee) }
       clock = max(clock, slot.pointee.time)
+      number = frame.number
       count += 1
     }
     return count
@@ -169,7 +168,7 @@ struct ReplayLoop: ~Copyable {
   private mutating func advance(to time: UInt64) throws(CaptureError) {
     forwarder.advance(to: time)
     try output?.writeOutbox(forwarder.outbox)
-    try observer?.timersFired(forwarder.outbox)
+    try observer?.timersFired(forwarder)
   }
 
   /// The year 2262: far behind what a capture can hold, and far from overflow.

@@ -75,10 +75,10 @@ public struct ReplayRun: Sendable {
   /// Runs it.
   ///
   /// - Throws: `ReplayError`, `PlanError` or `CaptureError` where it cannot begin; what goes wrong later is in the result.
-  public func run() throws -> ReplayResult { try run(observer: nil) }
+  public func run() throws -> ReplayResult { try run { _ in nil } }
 
-  /// Runs it under somebody's eyes.
-  func run(observer: (any ReplayObserver)?) throws -> ReplayResult {
+  /// Runs it under the eyes of an observer, who is told the plan as it is played.
+  func run(observed by: (Plan) throws -> (any ReplayObserver)?) throws -> ReplayResult {
     let start = ContinuousClock.now
     var merge = InputMerge(inputs, filter: filter)
     let plan = try completed(links: merge.links)
@@ -88,7 +88,7 @@ public struct ReplayRun: Sendable {
     let links = plan.interfaces.indices.map { [$0] }
     var loop = ReplayLoop(
       self, plan: plan, forwarder: try Forwarder(plan: plan, links: links, seed: seed, clock: clock), clock: clock,
-      output: output, observer: observer)
+      output: output, observer: try by(plan))
     var failure: CaptureError?
     do throws(CaptureError) {
       failure = try loop.play(merge)

@@ -71,12 +71,12 @@ struct ReplayOptions: ParsableArguments {
 }
 
 /// The filter that an option names.
-func captureFilter(_ text: String?) throws -> CaptureFilter? {
+func captureFilter(_ text: String?, option: String = "--filter") throws -> CaptureFilter? {
   guard let text else { return nil }
   do throws(CaptureFilter.Mistake) {
     return try CaptureFilter(text)
   } catch {
-    throw Failure(.usage, "--filter \"\(text)\" is no libpcap filter (pcap-filter(7)): \(error)")
+    throw Failure(.usage, "\(option) \"\(text)\" is no libpcap filter (pcap-filter(7)): \(error)")
   }
 }
 

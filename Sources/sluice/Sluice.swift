@@ -10,6 +10,7 @@ struct Sluice: ParsableCommand {
       RunCommand.self,
       CheckCommand.self,
       ReplayCommand.self,
+      ExplainCommand.self,
       BenchCommand.self,
       LabCommand.self,
       StatusCommand.self,

@@ -46,3 +46,11 @@ func jsonText(_ value: some Encodable) -> String {
   guard let data = try? encoder.encode(value) else { preconditionFailure("a report is plain data") }
   return String(decoding: data, as: UTF8.self) + "\n"
 }
+
+/// JSON with sorted keys in one line.
+func jsonLine(_ value: some Encodable) -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  guard let data = try? encoder.encode(value) else { preconditionFailure("a report is plain data") }
+  return String(decoding: data, as: UTF8.self)
+}

@@ -29,7 +29,7 @@ extension Core {
   }
 
   /// False for what is only routed, or goes nowhere, whatever its ports are.
-  private func mayHaveSession(_ packet: Packet) -> Bool {
+  func mayHaveSession(_ packet: Packet) -> Bool {
     let destination = packet.header.destination
     if outsideAddresses[destination] != nil { return true }
     if interfaces[packet.ingress].isOutside { return false }

@@ -132,7 +132,7 @@ extension Forwarder {
         case .retargeted: .retargeted
         case .cut: .cut
         }
-      forecasts.append(SessionForecast(session: report(UInt32(place), core.flows.sessions), fate: fate))
+      forecasts.append(SessionForecast(session: report(UInt32(place)), fate: fate))
     }
     return forecasts
   }

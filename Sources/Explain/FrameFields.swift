@@ -2,15 +2,15 @@ import Capture
 import Engine
 
 /// A named part of a frame.
-struct FrameField: Equatable {
-  enum Form { case number, hexadecimal, station, address, bytes }
+package struct FrameField: Equatable {
+  package enum Form { case number, hexadecimal, station, address, bytes }
 
-  var name: String
-  var range: Range<Int>
-  var form: Form
+  package var name: String
+  package var range: Range<Int>
+  package var form: Form
 
   /// The field's value in a frame, as people write it; what the frame has of it where it ends within.
-  func text(in frame: [UInt8]) -> String {
+  package func text(in frame: [UInt8]) -> String {
     let bytes = frame[min(range.lowerBound, frame.count)..<min(range.upperBound, frame.count)]
     guard bytes.count == range.count else { return bytes.isEmpty ? "nothing" : Self.short(bytes) }
     let number = bytes.count <= 8 ? bytes.reduce(UInt64(0)) { $0 << 8 | UInt64($1) } : 0
@@ -26,13 +26,13 @@ struct FrameField: Equatable {
     "0x" + hexadecimal(bytes.prefix(16)) + (bytes.count > 16 ? "... (\(bytes.count) bytes)" : "")
   }
 
-  static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
+  package static func hexadecimal(_ bytes: ArraySlice<UInt8>) -> String {
     bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
   }
 
   /// The fields in which two frames differ, by the layout of the expected one; none where they are equal, or one is the
   /// beginning of the other.
-  static func differences(_ expected: [UInt8], _ actual: [UInt8], link: CaptureLink) -> [FrameField] {
+  package static func differences(_ expected: [UInt8], _ actual: [UInt8], link: CaptureLink) -> [FrameField] {
     let common = min(expected.count, actual.count)
     return all(of: expected, link: link).compactMap { field in
       guard let offset = field.range.first(where: { $0 < common && expected[$0] != actual[$0] }) else { return nil }
@@ -47,7 +47,7 @@ struct FrameField: Equatable {
   }
 
   /// Every field of a frame, from its first byte to its last.
-  static func all(of frame: [UInt8], link: CaptureLink) -> [FrameField] { Layout(frame, link).fields }
+  package static func all(of frame: [UInt8], link: CaptureLink) -> [FrameField] { Layout(frame, link).fields }
 }
 
 /// Takes a frame apart, from its first byte to its last: every byte belongs to exactly one field.

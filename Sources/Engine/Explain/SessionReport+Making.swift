@@ -1,0 +1,23 @@
+extension Core {
+  /// A session in use, copied out.
+  func report(_ session: UInt32) -> SessionReport {
+    let table = flows.sessions
+    let common = table.common(session)
+    let seen = clock.time(of: table.lastSeen(session))
+    let due = clock.time(of: table.deadline(session))
+    return SessionReport(
+      identity: UInt64(common.identity), ipProtocol: table.flow(session << 1).key.ipProtocol,
+      state: SessionState.name(common.state), origin: origin(session).report,
+      original: direction(session << 1), reply: direction(session << 1 | 1),
+      idle: clock.now - min(seen, clock.now), remaining: due - min(due, clock.now))
+  }
+
+  private func direction(_ flow: UInt32) -> SessionReport.Direction {
+    let line = flows.sessions.flow(flow)
+    let key = line.key
+    return SessionReport.Direction(
+      source: Endpoint(IPv4Address(wire: key.source), key.sourcePort.bigEndian),
+      destination: Endpoint(IPv4Address(wire: key.destination), key.destinationPort.bigEndian),
+      interface: Int(key.scope), packets: line.packets, bytes: line.byteCount)
+  }
+}

@@ -1,0 +1,168 @@
+// Lookups that change nothing, and what the configuration says about what they find.
+extension Core {
+  // MARK: Sessions and mappings, by the clock
+
+  func liveFlow(_ key: FlowKey) -> UInt32? {
+    guard let flow = flows.sessions.find(key), isLive(flow &>> 1) else { return nil }
+    return flow
+  }
+
+  /// The live mapping that owns an outside endpoint.
+  func liveMapping(outside address: UInt32, _ port: UInt16, _ ipProtocol: UInt8) -> UInt32? {
+    let key = MappingTable.outsideKey(address: address, port: port, ipProtocol: ipProtocol)
+    guard let mapping = flows.mappings.find(outside: key), flows.mappings[mapping].state == MappingState.live else {
+      return nil
+    }
+    let line = flows.mappings[mapping]
+    if line.pins > 0 { return mapping }
+    var session = line.head
+    while session != 0 {
+      if isLive(session) { return mapping }
+      session = flows.sessions.common(session).next
+    }
+    return nil
+  }
+
+  /// Whether a remote may begin a session of a mapping (RFC 4787 section 5).
+  func mayUse(_ mapping: UInt32, _ remote: UInt32) -> Bool {
+    let line = flows.mappings[mapping]
+    switch line.filtering {
+    case .endpointIndependent: return true
+    case .addressAndPortDependent: return false
+    case .addressDependent: break
+    }
+    var session = line.head
+    while session != 0 {
+      let common = flows.sessions.common(session)
+      if common.remote == remote, isLive(session) { return true }
+      session = common.next
+    }
+    return false
+  }
+
+
+  // MARK: Ways
+
+  /// Where a live session's packets go in the direction of `flow`.
+  func way(of flow: UInt32) -> RouteTable.Hop? {
+    let line = flows.sessions.flow(flow)
+    let egress = Int(flows.sessions.flow(flow ^ 1).key.scope)
+    if line.adjacency != 0 {
+      let adjacency = adjacencies[line.adjacency]
+      return RouteTable.Hop(
+        interface: Int(adjacency.egress),
+        address: IPv4Address(wire: adjacency.address != 0 ? adjacency.address : line.newDestination))
+    }
+    return routes.find(IPv4Address(wire: line.newDestination), over: egress)
+  }
+
+  /// The configuration's line that makes `hop` a next hop: a gateway, a route, or the prefix it is in.
+  func route(to hop: RouteTable.Hop) -> PlanReference? {
+    let interface = interfaces[hop.interface].plan
+    if interface.gateways.contains(hop.address) { return PlanReference(.interface(hop.interface), "gateway") }
+    if let index = plan.routes.firstIndex(where: { $0.via == hop.address && $0.interface == hop.interface }) {
+      return PlanReference(.route(index))
+    }
+    return PlanReference(.interface(hop.interface), "address")
+  }
+
+  func reference(_ origin: SessionReport.Origin) -> PlanReference? {
+    switch origin {
+    case .forward(let index): PlanReference(.forward(index))
+    case .masquerade(let index): PlanReference(.masquerade(index))
+    case .hairpin: nil
+    }
+  }
+
+  func masqueradeIndex(of mapping: MappingLine) -> Int? {
+    plan.masquerades.firstIndex {
+      $0.from == Int(mapping.interface)
+        && interfaces[$0.to].plan.addresses.contains { $0.address.wire == mapping.outsideAddress }
+    }
+  }
+
+  // MARK: Forwards
+
+  /// Most forwards that are told; those that differ in the least come first.
+  private static let mostCandidates = 8
+
+  /// Every forward that comes near, why it lost or won, and what would make the nearest loser win.
+  func surveyCandidates(_ packet: Packet, winner: PortTable.Entry?, _ survey: inout Survey) {
+    var near: [(misses: Int, candidate: Explanation.Candidate, remedy: String)] = []
+    for index in plan.forwards.indices {
+      if index == winner?.rule {
+        let port = packet.kind == FlowKind.echoRequest ? "" : ":\(winner!.port)"
+        let text = "takes \(Self.service(packet)) to \(plan.forwards[index].target)\(port)"
+        near.append((0, Explanation.Candidate(forward: index, won: true, text: text, key: nil), ""))
+        continue
+      }
+      let misses = misses(packet, index)
+      guard misses.count < 3 else {
+        survey.otherForwards += 1
+        continue
+      }
+      let first = misses.first ?? (text: lost(to: winner), key: nil, remedy: "")
+      let text = misses.count < 2 ? first.text : misses.map(\.text).joined(separator: ", and ")
+      near.append(
+        (max(1, misses.count), Explanation.Candidate(forward: index, won: false, text: text, key: first.key),
+          misses.map(\.remedy).joined(separator: " and ")))
+    }
+    let order = near.enumerated().sorted { ($0.element.misses, $0.offset) < ($1.element.misses, $1.offset) }.map(\.element)
+    survey.candidates = order.prefix(Self.mostCandidates).map(\.candidate)
+    survey.otherForwards += max(0, order.count - Self.mostCandidates)
+    for candidate in survey.candidates {
+      survey.pass(
+        .forward, "forward \"\(plan.forwards[candidate.forward].name)\" \(candidate.won ? "" : "does not: ")\(candidate.text)",
+        PlanReference(.forward(candidate.forward), candidate.key))
+    }
+    guard winner == nil else { return }
+    for near in order.prefix(2) where !near.remedy.isEmpty && near.misses == order[0].misses {
+      survey.remedy(
+        "in forward \"\(plan.forwards[near.candidate.forward].name)\": \(near.remedy)",
+        PlanReference(.forward(near.candidate.forward), near.candidate.key))
+    }
+  }
+
+  private func lost(to winner: PortTable.Entry?) -> String {
+    winner.map { "forward \"\(plan.forwards[$0.rule].name)\" is narrower and wins" } ?? "another one wins"
+  }
+
+  /// In what a forward and a packet differ: what is wrong, the key that says so, and what would be right.
+  private func misses(_ packet: Packet, _ index: Int) -> [(text: String, key: String?, remedy: String)] {
+    let forward = plan.forwards[index]
+    var list: [(text: String, key: String?, remedy: String)] = []
+    let externals =
+      forward.isOnInterface ? plan.interfaces[forward.interface].addresses.map(\.address) : forward.externals
+    if !externals.contains(packet.destination) {
+      let own = externals.map(\.description).joined(separator: ", ")
+      list.append(("it is for \(own), not \(packet.destination)", forward.isOnInterface ? "on" : "external", "name \(packet.destination)"))
+    }
+    let word = packet.kind == FlowKind.tcp ? "tcp" : packet.kind == FlowKind.udp ? "udp" : "echo"
+    let wanted: ForwardPlan.Protocols = word == "tcp" ? .tcp : word == "udp" ? .udp : .echo
+    if !forward.protocols.contains(wanted) {
+      let right = word == "echo" ? "protocol = \"any\" with ports = \"all\"" : "protocol = \"tcp+udp\""
+      list.append(("its protocol is not \(word)", "protocol", "set \(right)"))
+    }
+    let port = packet.key.destinationPort.bigEndian
+    if word != "echo", !forward.spans.contains(where: { $0.ports.first <= port && port <= $0.ports.last }) {
+      let isExcepted = forward.isWholeHost
+      let spans = forward.spans.prefix(6).map {
+        $0.ports.first == $0.ports.last ? "\($0.ports.first)" : "\($0.ports.first)-\($0.ports.last)"
+      }
+      list.append(
+        (
+          isExcepted ? "port \(port) is among its exceptions" : "its ports are \(spans.joined(separator: ", ")), not \(port)",
+          isExcepted ? "except" : "ports", isExcepted ? "take \(port) out of except" : "add \(port) to ports"
+        ))
+    }
+    if !forward.isEnabled { list.append(("it has enabled = false", "enabled", "set enabled = true")) }
+    return list
+  }
+
+  /// "2.5 s", "5 min".
+  static func seconds(_ nanoseconds: UInt64) -> String {
+    let tenths = nanoseconds / 100_000_000
+    if tenths >= 6000 { return "\(tenths / 600) min" }
+    return tenths % 10 == 0 ? "\(tenths / 10) s" : "\(tenths / 10).\(tenths % 10) s"
+  }
+}

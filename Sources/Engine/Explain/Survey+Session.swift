@@ -1,0 +1,259 @@
+// The rungs from the session on: what a packet belongs to, or may begin.
+extension Core {
+  func surveySession(_ packet: Packet, _ survey: inout Survey) {
+    if let flow = flows.sessions.find(packet.key) {
+      let session = flow &>> 1
+      let isReply = flow & 1 == 1
+      if !flows.sessions.isExpired(session, at: clock.tick) {
+        let report = report(flow &>> 1)
+        survey.session = report
+        survey.rule = reference(report.origin)
+        survey.pass(
+          .session, "session \(report.identity), \(report.state), in its \(isReply ? "reply" : "original") direction",
+          survey.rule)
+        return surveyWay(packet, way(of: flow), &survey)
+      }
+      let due = clock.time(of: flows.sessions.deadline(session))
+      let ago = Self.seconds(clock.now &- min(due, clock.now))
+      let state = SessionState.name(flows.sessions.common(session).state)
+      survey.pass(
+        .session, "its session ended \(ago) ago: idle for all of its time, \(state) then", PlanReference(.timeouts))
+    } else {
+      survey.pass(.session, "no session")
+    }
+    guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return surveyStray(packet, &survey) }
+    surveyBeginning(packet, &survey)
+  }
+
+  private func surveyStray(_ packet: Packet, _ survey: inout Survey) {
+    let isOwn = outsideAddresses[packet.header.destination] != nil || insideAddresses[packet.header.destination] != nil
+    if !interfaces[packet.ingress].isOutside, !isOwn, let hop = routes.find(packet.destination),
+      !interfaces[hop.interface].isOutside
+    {
+      survey.pass(.session, "none is needed between inside interfaces")
+      return surveyWay(packet, hop, &survey)
+    }
+    let isAnswer = packet.tcpFlags & TCPHeader.syn != 0
+    survey.stop(
+      .session, .tcpNotSYN,
+      isAnswer
+        ? "an answer to a SYN that did not come this way, or was forgotten"
+        : "only a SYN, or an ACK of a connection older than this gateway, begins a session")
+    survey.remedy(
+      isAnswer
+        ? "let both directions go through this gateway, or use source = \"gateway\" in the forward"
+        : "connect anew; where idle connections must live longer, raise tcp-established or tcp-transitory",
+      isAnswer ? nil : PlanReference(.timeouts))
+  }
+
+  private func surveyBeginning(_ packet: Packet, _ survey: inout Survey) {
+    let destination = packet.header.destination
+    if interfaces[packet.ingress].isOutside {
+      if outsideAddresses[destination] != nil { return surveyInbound(packet, &survey) }
+      return surveyTransit(packet, &survey)
+    }
+    if outsideAddresses[destination] != nil { return surveyHairpin(packet, &survey) }
+    if insideAddresses[destination] != nil { return surveyToUs(packet, .toUs, &survey) }
+    surveyOutbound(packet, &survey)
+  }
+
+  // MARK: From outside
+
+  private func surveyInbound(_ packet: Packet, _ survey: inout Survey) {
+    let key = packet.key
+    if packet.kind == FlowKind.echoReply {
+      return survey.stop(.session, .icmpUnmatched, "an echo reply that answers no request of a live session")
+    }
+    let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian)
+    surveyCandidates(packet, winner: entry, &survey)
+    if let entry { return surveyForward(packet, entry, &survey) }
+    guard packet.kind != FlowKind.echoRequest,
+      let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
+    else {
+      if packet.kind != FlowKind.echoRequest { survey.pass(.filtering, "no mapping of an inside host has this port") }
+      return surveyToUs(packet, .noForward, &survey)
+    }
+    let line = flows.mappings[mapping]
+    let owner = "\(IPv4Address(wire: line.insideAddress)):\(line.insidePort.bigEndian)"
+    guard mayUse(mapping, key.source) else {
+      survey.stop(
+        .filtering, .filtered, "the mapping of \(owner) is \(line.filtering.rawValue), and it has not sent to \(packet.source)")
+      let index = masqueradeIndex(of: line)
+      survey.remedy(
+        "let \(owner) send to \(packet.source) first, or set filtering = \"endpoint-independent\"",
+        index.map { PlanReference(.masquerade($0), "filtering") })
+      return
+    }
+    survey.rule = masqueradeIndex(of: line).map { PlanReference(.masquerade($0)) }
+    survey.pass(.filtering, "the mapping of \(owner) lets \(packet.source) in", survey.rule)
+    surveyWay(packet, routes.find(IPv4Address(wire: line.insideAddress)), &survey)
+  }
+
+  private func surveyForward(_ packet: Packet, _ entry: PortTable.Entry, _ survey: inout Survey) {
+    let rule = plan.forwards[entry.rule]
+    survey.rule = PlanReference(.forward(entry.rule))
+    guard surveySource(packet, rule, entry.rule, &survey) else { return }
+    surveyWay(packet, routes.find(rule.target), &survey, needsInside: rule.source != .gateway)
+  }
+
+  /// Allow and deny; false where they refuse.
+  private func surveySource(_ packet: Packet, _ rule: ForwardPlan, _ index: Int, _ survey: inout Survey) -> Bool {
+    if let prefix = rule.deny.first(where: { $0.contains(packet.source) }) {
+      survey.stop(
+        .filtering, .notAllowed, "forward \"\(rule.name)\" denies \(prefix), which holds \(packet.source)",
+        PlanReference(.forward(index), "deny"))
+      survey.remedy("take \(prefix) out of deny", PlanReference(.forward(index), "deny"))
+      return false
+    }
+    guard rule.allow.contains(where: { $0.contains(packet.source) }) else {
+      let list = rule.allow.map(\.description).joined(separator: ", ")
+      survey.stop(
+        .filtering, .notAllowed, "forward \"\(rule.name)\" allows \(list), which does not hold \(packet.source)",
+        PlanReference(.forward(index), "allow"))
+      survey.remedy("add \(packet.source) or its prefix to allow", PlanReference(.forward(index), "allow"))
+      return false
+    }
+    survey.pass(.filtering, "\(packet.source) may use forward \"\(rule.name)\"")
+    return true
+  }
+
+  func surveyTransit(_ packet: Packet, _ survey: inout Survey) {
+    if insideAddresses[packet.header.destination] != nil {
+      survey.stop(.route, .insideFromOutside, "\(packet.destination) is our inside address")
+    } else if let hop = routes.find(packet.destination) {
+      let isOutside = interfaces[hop.interface].isOutside
+      survey.stop(
+        .route, isOutside ? .outsideToOutside : .insideFromOutside,
+        isOutside
+          ? "\(packet.destination) is reached through \(name(hop.interface)), outside as well"
+          : "\(packet.destination) is inside, behind \(name(hop.interface))")
+    } else if packet.header.ttl <= 1 {
+      return survey.stop(.ttl, .ttlExceeded, "time to live \(packet.header.ttl)")
+    } else {
+      return survey.stop(.route, .noRoute, "no route to \(packet.destination)")
+    }
+    let own = interfaces[packet.ingress].firstAddress.map { "\(IPv4Address(wire: $0))" } ?? "our outside address"
+    survey.remedy("send it to \(own), and add a [[forward]] there that leads to \(packet.destination)")
+  }
+
+  // MARK: From inside
+
+  private func surveyOutbound(_ packet: Packet, _ survey: inout Survey) {
+    guard packet.header.ttl > 1 else { return surveyTTL(packet, &survey) }
+    guard let hop = routes.find(packet.destination) else { return surveyNoRoute(packet.destination, &survey) }
+    guard interfaces[hop.interface].isOutside else {
+      survey.pass(.session, "none is needed between inside interfaces")
+      return surveyWay(packet, hop, &survey)
+    }
+    guard
+      let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
+      interfaces[hop.interface].firstAddress != nil
+    else {
+      survey.hop = hop
+      survey.stop(
+        .route, .noMasquerade, "from \(name(packet.ingress)) to \(name(hop.interface)) without a masquerade")
+      survey.remedy("add [[masquerade]] with from = \"\(name(packet.ingress))\" and to = \"\(name(hop.interface))\"")
+      return
+    }
+    guard packet.kind != FlowKind.echoReply else {
+      return survey.stop(.session, .icmpUnmatched, "an echo reply that answers no request of a live session")
+    }
+    survey.rule = PlanReference(.masquerade(index))
+    survey.pass(.forward, "masqueraded from \(name(packet.ingress)) to \(name(hop.interface))", survey.rule)
+    surveyWay(packet, hop, &survey)
+  }
+
+  private func surveyHairpin(_ packet: Packet, _ survey: inout Survey) {
+    let key = packet.key
+    guard packet.kind != FlowKind.echoReply else {
+      return survey.stop(.session, .icmpUnmatched, "an echo reply that answers no request of a live session")
+    }
+    survey.pass(.session, "from inside to an outside address of ours: hairpin")
+    let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian)
+    surveyCandidates(packet, winner: entry, &survey)
+    if let entry {
+      let rule = plan.forwards[entry.rule]
+      let reference = PlanReference(.forward(entry.rule), "hairpin")
+      guard rule.hairpin else {
+        survey.stop(.filtering, .hairpinOff, "forward \"\(rule.name)\" has hairpin = false", reference)
+        return survey.remedy("set hairpin = true, or use \(rule.target) itself from inside", reference)
+      }
+      return surveyForward(packet, entry, &survey)
+    }
+    guard packet.kind != FlowKind.echoRequest,
+      let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
+    else { return surveyToUs(packet, .toUs, &survey) }
+    let line = flows.mappings[mapping]
+    survey.pass(
+      .filtering,
+      "the mapping of \(IPv4Address(wire: line.insideAddress)):\(line.insidePort.bigEndian) lets inside hosts in")
+    surveyWay(packet, routes.find(IPv4Address(wire: line.insideAddress)), &survey)
+  }
+
+  // MARK: To us
+
+  private func surveyToUs(_ packet: Packet, _ reason: DropReason, _ survey: inout Survey) {
+    let owner = interfaces.firstIndex { $0.plan.addresses.contains { $0.address.wire == packet.header.destination } }
+    if packet.kind == FlowKind.echoRequest, let owner, interfaces[owner].plan.ping, !packet.header.isFragment {
+      return survey.pass(.session, "a ping for \(name(owner)), which answers", PlanReference(.interface(owner), "ping"))
+    }
+    let port = packet.key.destinationPort.bigEndian
+    survey.stop(
+      reason == .noForward ? .forward : .session, reason,
+      reason == .noForward
+        ? "no forward takes \(Self.service(packet)) at \(packet.destination)"
+        : "\(packet.destination) is our own address, and nothing listens there")
+    if packet.kind == FlowKind.echoRequest, let owner {
+      survey.remedy("set ping = true", PlanReference(.interface(owner), "ping"))
+    }
+    guard survey.candidates.isEmpty, packet.kind != FlowKind.echoRequest, outsideAddresses[packet.header.destination] != nil
+    else { return }
+    survey.remedy(
+      "add a [[forward]] with protocol = \"\(packet.kind == FlowKind.tcp ? "tcp" : "udp")\" and ports = \"\(port)\"")
+  }
+
+  /// "tcp 80", "udp 53", "ping".
+  static func service(_ packet: Packet) -> String {
+    switch packet.kind {
+    case FlowKind.tcp: "tcp \(packet.key.destinationPort.bigEndian)"
+    case FlowKind.udp: "udp \(packet.key.destinationPort.bigEndian)"
+    default: "ping"
+    }
+  }
+
+  // MARK: TTL, route, MTU, neighbour
+
+  private func surveyTTL(_ packet: Packet, _ survey: inout Survey) {
+    survey.stop(.ttl, .ttlExceeded, "time to live \(packet.header.ttl): it may not go one hop further")
+    survey.remedy("send it with a larger time to live; a value this low comes from traceroute, or from a routing loop")
+  }
+
+  private func surveyNoRoute(_ destination: IPv4Address, _ survey: inout Survey) {
+    survey.stop(.route, .noRoute, "no prefix, [[route]] or gateway leads to \(destination)")
+    survey.remedy("add a [[route]] for \(destination), or a gateway to the interface that leads there")
+  }
+
+  /// - Parameter needsInside: an outside next hop stops it.
+  func surveyWay(
+    _ packet: Packet, _ hop: RouteTable.Hop?, _ survey: inout Survey, needsInside: Bool = false
+  ) {
+    guard packet.header.ttl > 1 else { return surveyTTL(packet, &survey) }
+    survey.pass(.ttl, "time to live \(packet.header.ttl) becomes \(packet.header.ttl - 1)")
+    guard let hop else { return surveyNoRoute(packet.destination, &survey) }
+    survey.hop = hop
+    let cause = route(to: hop)
+    if needsInside, interfaces[hop.interface].isOutside {
+      survey.stop(.route, .outsideToOutside, "\(hop.address) is reached through \(name(hop.interface)), outside as well", cause)
+      return survey.remedy("set source = \"gateway\" in the forward", survey.rule)
+    }
+    survey.pass(.route, "through \(name(hop.interface)) to \(hop.address)", cause)
+    let mtu = Int(interfaces[hop.interface].mtu)
+    guard packet.wireLength <= mtu || packet.canSplit else {
+      survey.stop(
+        .mtu, .fragmentationNeeded, "\(packet.wireLength) bytes with DF, and \(name(hop.interface)) carries \(mtu)",
+        PlanReference(.interface(hop.interface), "mtu"))
+      return survey.remedy("let ICMP 3/4 reach its sender, which then sends less, or raise the mtu")
+    }
+    survey.pass(.mtu, "\(packet.wireLength) of \(mtu) bytes")
+  }
+}
