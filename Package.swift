@@ -72,7 +72,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(
-      name: "LiveTests", dependencies: ["Lab", "Capture", "PacketTestKit"],
+      name: "LiveTests", dependencies: ["Lab", "Capture", "Explain", "PacketTestKit"],
       exclude: ["one-in-flight.py", "ring-capture.py", "sequence.py", "tagged-echo.py"],
       swiftSettings: strict),
   ],

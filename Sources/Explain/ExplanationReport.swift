@@ -155,7 +155,9 @@ public struct Explainer: Sendable {
     let link = captureLink(of: explanation.ingress ?? Int(slot.pointee.ingress))
     let fields = FrameField.all(of: before, link: link).map { (name: $0.name, value: $0.text(in: before)) }
     report.headers = fields.filter { !$0.name.hasSuffix("payload") }.map { .init(name: $0.name, value: $0.value) }
-    if tag != 0 { report.headers.insert(.init(name: "vlan tag, taken out by the kernel", value: "\(tag & 0xFFF)"), at: 0) }
+    if tag != 0 {
+      report.headers.insert(.init(name: "vlan tag, taken out by the kernel", value: "\(tag & 0xFFF)"), at: 0)
+    }
     if slot.pointee.verdict == .forward {
       let after = Array(UnsafeRawBufferPointer(start: slot.pointee.bytes, count: Int(slot.pointee.length)))
       report.changes = changes(fields, after, captureLink(of: Int(slot.pointee.egress)))
@@ -172,7 +174,9 @@ public struct Explainer: Sendable {
     _ before: [(name: String, value: String)], _ frame: [UInt8], _ link: CaptureLink
   ) -> [ExplanationReport.Change] {
     var after: [String: String] = [:]
-    for field in FrameField.all(of: frame, link: link) { after[field.name] = after[field.name] ?? field.text(in: frame) }
+    for field in FrameField.all(of: frame, link: link) {
+      after[field.name] = after[field.name] ?? field.text(in: frame)
+    }
     var seen: Set<String> = []
     return before.compactMap { name, value in
       guard seen.insert(name).inserted, let now = after[name] ?? Optional("none"), now != value else { return nil }

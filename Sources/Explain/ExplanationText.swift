@@ -29,7 +29,11 @@ extension ExplanationReport {
       let words = field.name.split(separator: " ", maxSplits: field.name.hasPrefix("quoted") ? 2 : 1)
       let group = words.dropLast().joined(separator: " ")
       let text = "\(words.last ?? "") \(field.value)"
-      if groups.last?.name == group { groups[groups.count - 1].fields.append(text) } else { groups.append((group, [text])) }
+      if groups.last?.name == group {
+        groups[groups.count - 1].fields.append(text)
+      } else {
+        groups.append((group, [text]))
+      }
     }
     return groups.map { "  \($0.name): \($0.fields.joined(separator: ", "))" }
   }

@@ -1,10 +1,27 @@
 import CLinux
+import Explain
 import Foundation
 import PacketIO
 
 /// The other end of the control socket.
 public enum ControlClient {
   private static let patienceNanoseconds: UInt64 = 10_000_000_000
+
+  /// Has frames explained by the gateway at `path`, and tells each as soon as it is known.
+  ///
+  /// - Parameter began: called once frames are watched.
+  public static func watch(
+    _ request: WatchRequest, at path: String, began: () -> Void, _ tell: (ExplanationReport) -> Void
+  ) throws(GatewayError) {
+    var isWatching = try ask(ControlRequest(.explain, watch: request), at: path).isWatching == true
+    began()
+    while isWatching {
+      usleep(100_000)
+      let answer = try ask(ControlRequest(.explained), at: path)
+      answer.explained?.forEach(tell)
+      isWatching = answer.isWatching == true
+    }
+  }
 
   /// Asks the gateway that listens at `path`.
   public static func ask(_ request: ControlRequest, at path: String) throws(GatewayError) -> ControlAnswer {

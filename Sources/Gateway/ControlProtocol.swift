@@ -1,17 +1,25 @@
 import Engine
+import Explain
 
 /// What clients ask a running gateway: one JSON object on one line, answered by one line; then the connection closes.
 public struct ControlRequest: Codable, Sendable {
   /// A command of the protocol.
-  public enum Command: String, Codable, Sendable { case status, flows }
+  public enum Command: String, Codable, Sendable {
+    case status, flows
+    /// Explain frames from now on (`watch`); what has been explained since.
+    case explain, explained
+  }
 
   public var command: Command
   /// At most so many sessions.
   public var limit: Int?
+  /// Which frames to explain.
+  public var watch: WatchRequest?
 
-  public init(_ command: Command, limit: Int? = nil) {
+  public init(_ command: Command, limit: Int? = nil, watch: WatchRequest? = nil) {
     self.command = command
     self.limit = limit
+    self.watch = watch
   }
 
   /// Longest request that is read, in bytes.
@@ -25,6 +33,9 @@ public struct ControlAnswer: Codable, Sendable {
   public var error: String?
   public var status: StatusReport?
   public var flows: [FlowReport]?
+  public var explained: [ExplanationReport]?
+  /// Whether more may be explained.
+  public var isWatching: Bool?
 }
 
 /// A running gateway at one moment.

@@ -1,5 +1,7 @@
 import CLinux
+import Capture
 import Engine
+import Explain
 import Glibc
 import Logging
 import PacketIO
@@ -23,6 +25,7 @@ public struct GatewayOptions: Sendable {
 /// A gateway from start to end. The main thread does everything but frames: signals, clients, statistics.
 public struct GatewayRun: ~Copyable {
   private let complete: CompletePlan
+  private let settings: SettingsFile
   private let options: GatewayOptions
   private let logger: Logger
   private let signals: HostSignals
@@ -84,8 +87,9 @@ public struct GatewayRun: ~Copyable {
       let mailbox = try Mailbox()
       try Privileges.drop()
       return try GatewayRun(
-        complete: complete, options: options, logger: logger, signals: signals, quieting: quieting, control: control,
-        mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings, transmitter: transmitter)
+        complete: complete, settings: settings, options: options, logger: logger, signals: signals, quieting: quieting,
+        control: control, mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings,
+        transmitter: transmitter)
     } catch let error as GatewayError {
       throw error
     } catch let error as SystemError {
@@ -96,7 +100,8 @@ public struct GatewayRun: ~Copyable {
   }
 
   private init(
-    complete: CompletePlan, options: GatewayOptions, logger: Logger, signals: consuming HostSignals,
+    complete: CompletePlan, settings: SettingsFile, options: GatewayOptions, logger: Logger,
+    signals: consuming HostSignals,
     quieting: HostQuieting, control: ControlServer, mailbox: Mailbox, forwarder: consuming Forwarder,
     sharing: RingSharing, rings: consuming RingSet, transmitter: consuming Transmitter
   ) throws(GatewayError) {
@@ -111,6 +116,7 @@ public struct GatewayRun: ~Copyable {
         judge: forwarder, rings: rings, transmitter: transmitter, interfaceCount: complete.plan.interfaces.count,
         mailbox: mailbox, options: workerOptions))
     self.complete = complete
+    self.settings = settings
     self.options = options
     self.logger = logger
     self.signals = signals
@@ -198,6 +204,7 @@ public struct GatewayRun: ~Copyable {
   }
 
   private mutating func answer(_ request: ControlRequest) -> ControlAnswer {
+    if request.command == .explain || request.command == .explained { return explain(request) }
     let limit = request.command == .flows ? max(0, min(request.limit ?? 100, ControlRequest.maximumSessions)) : 0
     guard let report = worker.mailbox.ask(.report(sessionLimit: limit), within: 2000) else {
       return ControlAnswer(error: "the worker is too busy to answer")
@@ -206,8 +213,31 @@ public struct GatewayRun: ~Copyable {
     case .status:
       readRings()
       return ControlAnswer(status: status(report))
+    case .explain, .explained: return explain(request)
     case .flows: return ControlAnswer(flows: report.sessions.map { FlowReport($0, complete.plan) })
     }
+  }
+
+  /// Sets a watch, or fetches what it has explained.
+  private func explain(_ request: ControlRequest) -> ControlAnswer {
+    var question = Mailbox.Question.watched
+    if request.command == .explain {
+      guard let wanted = request.watch, wanted.isSound else { return ControlAnswer(error: "not a request") }
+      let links = complete.links.links.map { $0.device.link == .ethernet ? CaptureLink.ethernet : .rawIP }
+      do throws(CaptureFilter.Mistake) {
+        let explainer = Explainer(plan: complete.plan, settings: settings)
+        question = .watch(try FrameWatch(wanted, explainer, links: links, now: monotonicTime()))
+      } catch {
+        return ControlAnswer(error: "\"\(wanted.match)\" is no libpcap filter: \(error)")
+      }
+    }
+    guard let report = worker.mailbox.ask(question, within: 2000) else {
+      return ControlAnswer(error: "the worker is too busy to answer")
+    }
+    if request.command == .explain && !report.isWatching {
+      return ControlAnswer(error: "frames are being explained to somebody else; wait until that is over")
+    }
+    return ControlAnswer(explained: report.explained, isWatching: report.isWatching)
   }
 
   private func status(_ report: EngineReport) -> StatusReport {

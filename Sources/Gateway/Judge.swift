@@ -1,4 +1,5 @@
 import Engine
+import Explain
 
 /// What a worker asks about each burst: the engine, or the mirror that measures everything but the engine.
 protocol Judge: ~Copyable {
@@ -12,6 +13,10 @@ protocol Judge: ~Copyable {
   var outbox: UnsafeBufferPointer<OutboxFrame> { get }
   /// A forwarded frame that came in on interface `ingress` could not be sent.
   mutating func takeBack(ingress: Int, reason: DropReason)
+  /// Judges one frame and tells why it got its verdict; nil, and nothing judged, where there is no why.
+  mutating func explain(
+    _ slot: UnsafeMutablePointer<FrameSlot>, number: Int, by explainer: Explainer
+  ) -> ExplanationReport?
   /// What is known of `interfaces` interfaces, and at most `sessionLimit` sessions.
   func report(interfaces: Int, sessionLimit: Int) -> EngineReport
 }
@@ -27,9 +32,18 @@ struct EngineReport: Sendable {
   var sessionCounts = SessionCounts()
   var sessions: [SessionReport] = []
   var tableBytes = 0
+  /// Frames explained since the last question about them, and whether more may follow.
+  var explained: [ExplanationReport] = []
+  var isWatching = false
 }
 
 extension Forwarder: Judge {
+  mutating func explain(
+    _ slot: UnsafeMutablePointer<FrameSlot>, number: Int, by explainer: Explainer
+  ) -> ExplanationReport? {
+    explainer.explain(slot, number: number, with: &self)
+  }
+
   func report(interfaces: Int, sessionLimit: Int) -> EngineReport {
     var report = EngineReport()
     for interface in 0..<interfaces {

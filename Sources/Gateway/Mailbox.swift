@@ -11,6 +11,10 @@ import Synchronization
 struct Mailbox: @unchecked Sendable {
   enum Question: Sendable {
     case report(sessionLimit: Int)
+    /// Explains frames from now on. The answer's `isWatching` is false where another watch is not over yet.
+    case watch(FrameWatch)
+    /// What has been explained since the last time.
+    case watched
     case stop
   }
 

@@ -1,4 +1,5 @@
 import Engine
+import Explain
 import Glibc
 
 /// The worker's floor: what comes in on one of two links goes out unchanged on the other.
@@ -41,6 +42,10 @@ struct Mirror: Judge, ~Copyable {
     if ingress == 0 { refused.0 &+= 1 } else { refused.1 &+= 1 }
     if reason == .egressFull { if ingress == 0 { full.0 &+= 1 } else { full.1 &+= 1 } }
   }
+
+  mutating func explain(
+    _ slot: UnsafeMutablePointer<FrameSlot>, number: Int, by explainer: Explainer
+  ) -> ExplanationReport? { nil }
 
   func report(interfaces: Int, sessionLimit: Int) -> EngineReport {
     var report = EngineReport()

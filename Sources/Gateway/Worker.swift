@@ -28,6 +28,8 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   let mailbox: Mailbox
   let options: WorkerOptions
   private let interfaceCount: Int
+  /// Frames that a client wants explained.
+  private var watch: FrameWatch?
 
   /// - Parameter transmitter: its destinations are the interfaces.
   init(
@@ -87,8 +89,8 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private mutating func forward(link: Int, time: UInt64) {
     let ring = rings[link]
     let count = ring.pointee.collect(
-      into: slots, limit: options.burst, link: UInt16(truncatingIfNeeded: link), time: time)
-    judge.process(slots, count: count)
+      into: slots, limit: watch == nil ? options.burst : 1, link: UInt16(truncatingIfNeeded: link), time: time)
+    if watch == nil || count == 0 { judge.process(slots, count: count) } else { judgeWatched(time) }
     let outbox = judge.outbox
     var nextMade = 0
     var released = 0
@@ -114,6 +116,10 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     flush()
     ring.pointee.release(count &- released)
   }
+
+  /// One frame under a client's eyes. It may take its time: the watch is bounded.
+  @inline(never)
+  private mutating func judgeWatched(_ now: UInt64) { watch!.judge(slots, with: &judge, now: now) }
 
   private mutating func sendOutbox() {
     for frame in judge.outbox { send(frame) }
@@ -150,6 +156,20 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     switch mailbox.take() {
     case .report(let limit):
       mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: limit))
+      return true
+    case .watch(let wanted):
+      let isFree = watch?.isOver(at: monotonicTime()) ?? true
+      if isFree { watch = wanted }
+      var report = EngineReport()
+      report.isWatching = isFree
+      mailbox.reply(report)
+      return true
+    case .watched:
+      var report = EngineReport()
+      report.explained = watch?.take() ?? []
+      if watch?.isOver(at: monotonicTime()) == true { watch = nil }
+      report.isWatching = watch != nil
+      mailbox.reply(report)
       return true
     case .stop:
       mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: 0))

@@ -110,7 +110,9 @@ struct ExplainCommand: ParsableCommand {
   // MARK: Live
 
   private func explainLive() throws -> Int {
-    guard frame == nil, config == nil else { throw Failure(.usage, "-c and --frame belong to a capture; name one with --in") }
+    guard frame == nil, config == nil else {
+      throw Failure(.usage, "-c and --frame belong to a capture; name one with --in")
+    }
     guard (1...WatchRequest.mostSeconds).contains(seconds) else {
       throw Failure(.usage, "--seconds \(seconds): 1 to \(WatchRequest.mostSeconds)")
     }

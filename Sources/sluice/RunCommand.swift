@@ -1,4 +1,5 @@
 import ArgumentParser
+import Explain
 import Gateway
 import Glibc
 import Logging
@@ -52,6 +53,14 @@ struct ControlOption: ParsableArguments {
     try runGateway {
       () throws(GatewayError) in
       try ControlClient.ask(request, at: control ?? ControlSocket.defaultPath)
+    }
+  }
+
+  /// Has the running gateway explain frames.
+  func watch(_ request: WatchRequest, _ tell: (ExplanationReport) -> Void) throws {
+    try runGateway {
+      () throws(GatewayError) in
+      try ControlClient.watch(request, at: control ?? ControlSocket.defaultPath, began: { complain("watching") }, tell)
     }
   }
 

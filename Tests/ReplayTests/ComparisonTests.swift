@@ -1,5 +1,6 @@
 import Capture
 import Engine
+import Explain
 import PacketTestKit
 import Testing
 

@@ -27,7 +27,8 @@ extension Core {
 
   /// The packet's session as it stands now.
   private func session(of survey: Survey) -> Explanation.Session? {
-    guard let packet = survey.packet, packet.kind != FlowKind.free, let key = survey.key, let flow = liveFlow(key) else {
+    guard let packet = survey.packet, packet.kind != FlowKind.free, let key = survey.key, let flow = liveFlow(key)
+    else {
       // An ICMP error is about a session and belongs to none.
       return survey.session.map { Explanation.Session(report: $0, isNew: false, isReply: true, answers: 0) }
     }
@@ -81,7 +82,8 @@ extension Core {
     case .noNeighbor, .neighborQueueFull:
       if let hop = account.nextHop {
         account.remedies.append(
-          Explanation.Remedy(text: "see that \(hop.address) is up and on \(name(hop.interface))", reference: hop.reference))
+          Explanation.Remedy(
+            text: "see that \(hop.address) is up and on \(name(hop.interface))", reference: hop.reference))
       }
     default: break
     }
@@ -133,7 +135,8 @@ extension Core {
     if let hop = account.nextHop {
       account.steps.append(
         Explanation.Step(
-          stage: .neighbor, isStop: false, text: "\(hop.address) is \(hop.mac.map { "\($0)" } ?? "on the link") (\(hop.state))",
+          stage: .neighbor, isStop: false,
+          text: "\(hop.address) is \(hop.mac.map { "\($0)" } ?? "on the link") (\(hop.state))",
           reference: nil))
     }
     let way = account.egress.map { "by \(name($0))" } ?? ""
@@ -150,7 +153,8 @@ extension Core {
     account.conclusion += ", and \(sent) packets of it have had no answer"
     let target = session.report.reply.source
     account.remedies = [
-      Explanation.Remedy(text: "see that something listens at \(target) and that its firewall lets it in", reference: nil),
+      Explanation.Remedy(
+        text: "see that something listens at \(target) and that its firewall lets it in", reference: nil),
       Explanation.Remedy(
         text: "see that its answers come back through this gateway; where its default route is elsewhere, "
           + "source = \"gateway\" makes them", reference: reference(session.report.origin)),

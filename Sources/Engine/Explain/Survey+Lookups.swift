@@ -104,15 +104,19 @@ extension Core {
       let first = misses.first ?? (text: lost(to: winner), key: nil, remedy: "")
       let text = misses.count < 2 ? first.text : misses.map(\.text).joined(separator: ", and ")
       near.append(
-        (max(1, misses.count), Explanation.Candidate(forward: index, won: false, text: text, key: first.key),
-          misses.map(\.remedy).joined(separator: " and ")))
+        (
+          max(1, misses.count), Explanation.Candidate(forward: index, won: false, text: text, key: first.key),
+          misses.map(\.remedy).joined(separator: " and ")
+        ))
     }
-    let order = near.enumerated().sorted { ($0.element.misses, $0.offset) < ($1.element.misses, $1.offset) }.map(\.element)
+    let order = near.enumerated().sorted { ($0.element.misses, $0.offset) < ($1.element.misses, $1.offset) }.map(
+      \.element)
     survey.candidates = order.prefix(Self.mostCandidates).map(\.candidate)
     survey.otherForwards += max(0, order.count - Self.mostCandidates)
     for candidate in survey.candidates {
       survey.pass(
-        .forward, "forward \"\(plan.forwards[candidate.forward].name)\" \(candidate.won ? "" : "does not: ")\(candidate.text)",
+        .forward,
+        "forward \"\(plan.forwards[candidate.forward].name)\" \(candidate.won ? "" : "does not: ")\(candidate.text)",
         PlanReference(.forward(candidate.forward), candidate.key))
     }
     guard winner == nil else { return }
@@ -135,7 +139,11 @@ extension Core {
       forward.isOnInterface ? plan.interfaces[forward.interface].addresses.map(\.address) : forward.externals
     if !externals.contains(packet.destination) {
       let own = externals.map(\.description).joined(separator: ", ")
-      list.append(("it is for \(own), not \(packet.destination)", forward.isOnInterface ? "on" : "external", "name \(packet.destination)"))
+      list.append(
+        (
+          "it is for \(own), not \(packet.destination)", forward.isOnInterface ? "on" : "external",
+          "name \(packet.destination)"
+        ))
     }
     let word = packet.kind == FlowKind.tcp ? "tcp" : packet.kind == FlowKind.udp ? "udp" : "echo"
     let wanted: ForwardPlan.Protocols = word == "tcp" ? .tcp : word == "udp" ? .udp : .echo
@@ -151,18 +159,12 @@ extension Core {
       }
       list.append(
         (
-          isExcepted ? "port \(port) is among its exceptions" : "its ports are \(spans.joined(separator: ", ")), not \(port)",
+          isExcepted
+            ? "port \(port) is among its exceptions" : "its ports are \(spans.joined(separator: ", ")), not \(port)",
           isExcepted ? "except" : "ports", isExcepted ? "take \(port) out of except" : "add \(port) to ports"
         ))
     }
     if !forward.isEnabled { list.append(("it has enabled = false", "enabled", "set enabled = true")) }
     return list
-  }
-
-  /// "2.5 s", "5 min".
-  static func seconds(_ nanoseconds: UInt64) -> String {
-    let tenths = nanoseconds / 100_000_000
-    if tenths >= 6000 { return "\(tenths / 600) min" }
-    return tenths % 10 == 0 ? "\(tenths / 10) s" : "\(tenths / 10).\(tenths % 10) s"
   }
 }

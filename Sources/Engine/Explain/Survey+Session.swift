@@ -1,26 +1,16 @@
 // The rungs from the session on: what a packet belongs to, or may begin.
 extension Core {
   func surveySession(_ packet: Packet, _ survey: inout Survey) {
-    if let flow = flows.sessions.find(packet.key) {
-      let session = flow &>> 1
-      let isReply = flow & 1 == 1
-      if !flows.sessions.isExpired(session, at: clock.tick) {
-        let report = report(flow &>> 1)
-        survey.session = report
-        survey.rule = reference(report.origin)
-        survey.pass(
-          .session, "session \(report.identity), \(report.state), in its \(isReply ? "reply" : "original") direction",
-          survey.rule)
-        return surveyWay(packet, way(of: flow), &survey)
-      }
-      let due = clock.time(of: flows.sessions.deadline(session))
-      let ago = Self.seconds(clock.now &- min(due, clock.now))
-      let state = SessionState.name(flows.sessions.common(session).state)
+    if let flow = liveFlow(packet.key) {
+      let report = report(flow &>> 1)
+      survey.session = report
+      survey.rule = reference(report.origin)
+      let direction = flow & 1 == 1 ? "reply" : "original"
       survey.pass(
-        .session, "its session ended \(ago) ago: idle for all of its time, \(state) then", PlanReference(.timeouts))
-    } else {
-      survey.pass(.session, "no session")
+        .session, "session \(report.identity), \(report.state), in its \(direction) direction", survey.rule)
+      return surveyWay(packet, way(of: flow), &survey)
     }
+    survey.pass(.session, "no live session")
     guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return surveyStray(packet, &survey) }
     surveyBeginning(packet, &survey)
   }
@@ -77,7 +67,8 @@ extension Core {
     let owner = "\(IPv4Address(wire: line.insideAddress)):\(line.insidePort.bigEndian)"
     guard mayUse(mapping, key.source) else {
       survey.stop(
-        .filtering, .filtered, "the mapping of \(owner) is \(line.filtering.rawValue), and it has not sent to \(packet.source)")
+        .filtering, .filtered,
+        "the mapping of \(owner) is \(line.filtering.rawValue), and it has not sent to \(packet.source)")
       let index = masqueradeIndex(of: line)
       survey.remedy(
         "let \(owner) send to \(packet.source) first, or set filtering = \"endpoint-independent\"",
@@ -206,7 +197,8 @@ extension Core {
     if packet.kind == FlowKind.echoRequest, let owner {
       survey.remedy("set ping = true", PlanReference(.interface(owner), "ping"))
     }
-    guard survey.candidates.isEmpty, packet.kind != FlowKind.echoRequest, outsideAddresses[packet.header.destination] != nil
+    guard survey.candidates.isEmpty, packet.kind != FlowKind.echoRequest,
+      outsideAddresses[packet.header.destination] != nil
     else { return }
     survey.remedy(
       "add a [[forward]] with protocol = \"\(packet.kind == FlowKind.tcp ? "tcp" : "udp")\" and ports = \"\(port)\"")
@@ -243,7 +235,8 @@ extension Core {
     survey.hop = hop
     let cause = route(to: hop)
     if needsInside, interfaces[hop.interface].isOutside {
-      survey.stop(.route, .outsideToOutside, "\(hop.address) is reached through \(name(hop.interface)), outside as well", cause)
+      survey.stop(
+        .route, .outsideToOutside, "\(hop.address) is reached through \(name(hop.interface)), outside as well", cause)
       return survey.remedy("set source = \"gateway\" in the forward", survey.rule)
     }
     survey.pass(.route, "through \(name(hop.interface)) to \(hop.address)", cause)

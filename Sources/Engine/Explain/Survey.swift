@@ -66,10 +66,12 @@ extension Core {
       let isQuestion = located.etherType == EtherType.arp && destination == MACAddress.broadcast.raw
       guard destination == interface.mac || isQuestion else {
         survey.stop(
-          .mac, .notOurMAC, "sent to \(MACAddress(raw: destination)), and \(name(index)) is \(MACAddress(raw: interface.mac))",
+          .mac, .notOurMAC,
+          "sent to \(MACAddress(raw: destination)), and \(name(index)) is \(MACAddress(raw: interface.mac))",
           PlanReference(.interface(index), "mac"))
         return survey.remedy(
-          "send it to \(MACAddress(raw: interface.mac)); in a replay, --mac takes every frame as sent to the interface")
+          "send it to \(MACAddress(raw: interface.mac)); in a replay, --mac takes every frame as sent to the interface",
+          PlanReference(.interface(index), "mac"))
       }
       survey.pass(.mac, "sent to us")
     }
@@ -98,7 +100,8 @@ extension Core {
     case EtherType.ipv6: survey.stop(.frame, .ipv6Off, "IPv6")
     case 0: survey.stop(.frame, .truncated, "the frame ends within its link header")
     default:
-      survey.stop(.frame, .unknownEthertype, "EtherType 0x\(String(located.etherType, radix: 16)) is neither IPv4 nor ARP")
+      survey.stop(
+        .frame, .unknownEthertype, "EtherType 0x\(String(located.etherType, radix: 16)) is neither IPv4 nor ARP")
     }
   }
 
@@ -246,7 +249,8 @@ extension Core {
       return survey.stop(.transport, .toUs, "\(what) for our own address \(packet.destination)")
     }
     guard let hop = routes.find(packet.destination), !interfaces[hop.interface].isOutside else {
-      return survey.stop(.transport, reason, "\(what): it is routed between inside interfaces only, and never translated")
+      return survey.stop(
+        .transport, reason, "\(what): it is routed between inside interfaces only, and never translated")
     }
     survey.pass(.transport, "\(what), routed between inside interfaces")
     surveyWay(packet, hop, &survey)
