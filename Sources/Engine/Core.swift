@@ -8,6 +8,7 @@ struct Core {
   var generation: UInt16 = 1
   var pass = ReviewPass()
   var clock: Clock
+  let tables: FlowTables
   var flows: Flows
   var adjacencies: AdjacencyTable
   var holds: HoldPool
@@ -29,7 +30,9 @@ struct Core {
     self.rules = rules
     self.clock = Clock(now: clock)
     let secret = HashSecret(seed: seed)
-    flows = try Flows(capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed)
+    tables = try FlowTables(
+      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed, workers: 1)
+    flows = Flows(tables, worker: 0)
     adjacencies = try AdjacencyTable(secret: secret)
     holds = try HoldPool()
     timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1)
@@ -47,7 +50,7 @@ struct Core {
   }
 
   func release() {
-    flows.release()
+    tables.release()
     adjacencies.release()
     holds.release()
     timers.release()

@@ -162,8 +162,9 @@ extension Forwarder {
       let common = CommonLine(SessionTable.line(sessionBase, slot.pointee.flow & ~1) + 2 &* FlowLine.bytes)
       let dataOffset = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
       let segment = TCPTracker.Segment(transport, payload: total &- 20 &- dataOffset)
-      guard segment.isPlain, common.state == SessionState.established,
-        Int32(bitPattern: flow.lastSeen &+ common.timeout &- tick) > 0
+      let word = common.word
+      guard segment.isPlain, word.state == SessionState.established,
+        Int32(bitPattern: flow.lastSeen &+ word.timeout &- tick) > 0
       else { return false }
       TCPTracker(common).advance(Int(slot.pointee.flow & 1), segment)
     } else {

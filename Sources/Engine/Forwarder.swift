@@ -113,8 +113,8 @@ public struct Forwarder: ~Copyable {
     switch event {
     case .sessionCreated: sessionCounts.created
     case .sessionExpired: sessionCounts.expired
-    case .mappingCreated: core.pointee.flows.createdMappings
-    case .mappingExpired: core.pointee.flows.expiredMappings
+    case .mappingCreated: core.pointee.tables.words.createdMappings.plain
+    case .mappingExpired: core.pointee.tables.words.expiredMappings.plain
     default: core.pointee.counters.count(event)
     }
   }
@@ -122,7 +122,7 @@ public struct Forwarder: ~Copyable {
   /// By the clock, swept or not; walks the table.
   public var sessionCounts: SessionCounts {
     var counts = SessionCounts()
-    counts.created = core.pointee.flows.sessions.created
+    counts.created = core.pointee.tables.words.createdSessions.plain
     counts.live = UInt64(core.pointee.liveSessions)
     counts.expired = counts.created - counts.live
     return counts
@@ -143,5 +143,5 @@ public struct Forwarder: ~Copyable {
   func report(_ session: UInt32) -> SessionReport { core.pointee.report(session) }
 
   /// Bytes reserved for the session table and its index.
-  public var tableBytes: Int { core.pointee.flows.region.layout.sessionTableBytes }
+  public var tableBytes: Int { core.pointee.tables.region.layout.sessionTableBytes }
 }

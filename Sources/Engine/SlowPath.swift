@@ -12,6 +12,8 @@ struct Packet {
   var kind: UInt8
   /// Raw TCI bits of PCP and DEI.
   let priority: UInt16
+  /// How often another worker was in the way.
+  var contentions = 0
 
   var source: IPv4Address { IPv4Address(wire: header.source) }
   var destination: IPv4Address { IPv4Address(wire: header.destination) }
@@ -160,7 +162,7 @@ extension Core {
     case .live(let flow): return send(packet, by: flow)
     case .cut(let flow):
       guard Self.isSYN(packet.tcpFlags) else { return refuseCut(packet) }
-      flows.expire(flow &>> 1)
+      flows.remove(flow &>> 1)
     case .none: break
     }
     guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return judgeStray(packet) }
@@ -211,7 +213,7 @@ extension Core {
       let common = flows.sessions.common(flow &>> 1)
       let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
       refreshes = TCPTracker(common).track(
-        common, Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
+        Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
         tcp: packet.transport, headerLength: headerLength, timeouts: timeouts.tcp)
     }
     if refreshes { line.lastSeen = clock.tickUp }

@@ -10,14 +10,16 @@ struct RegionTests {
   func layout(capacity: Int, pools: Int) {
     let layout = RegionLayout(capacity: capacity, pools: pools)
     let ends = [
-      RegionLayout.pageBytes, layout.sessionIndexOffset + layout.sessionBuckets * FlowIndex.bucketBytes,
+      RegionLayout.pageBytes, layout.wordsOffset + RegionLayout.pageBytes,
+      layout.sessionIndexOffset + layout.sessionBuckets * FlowIndex.bucketBytes,
       layout.sessionsOffset + (capacity + 1) * SessionTable.placeBytes,
       layout.mappingIndexOffset + layout.mappingBuckets * FlowIndex.bucketBytes,
-      layout.mappingsOffset + (capacity + 1) * MappingLine.bytes, layout.poolsOffset + pools * PortPools.poolBytes,
+      layout.mappingsOffset + (capacity + 1) * MappingLine.bytes,
+      layout.permitsOffset + (capacity + 1) * PermitLine.bytes, layout.poolsOffset + pools * PortPools.poolBytes,
     ]
     let starts = [
-      layout.sessionIndexOffset, layout.sessionsOffset, layout.mappingIndexOffset, layout.mappingsOffset,
-      layout.poolsOffset, layout.bytes,
+      layout.wordsOffset, layout.sessionIndexOffset, layout.sessionsOffset, layout.mappingIndexOffset,
+      layout.mappingsOffset, layout.permitsOffset, layout.poolsOffset, layout.bytes,
     ]
     for (end, start) in zip(ends, starts) {
       #expect(start >= end && start - end < RegionLayout.pageBytes && start % RegionLayout.pageBytes == 0)

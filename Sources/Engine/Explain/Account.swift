@@ -75,7 +75,8 @@ extension Core {
       account.remedies.append(Explanation.Remedy(text: text, reference: PlanReference(part, key)))
     }
     switch reason {
-    case .tableFull: add("raise sessions (\(flows.sessions.capacity) now), or lower the timeouts", .engine, "sessions")
+    case .tableFull:
+      add("raise sessions (\(flows.sessions.places.capacity) now), or lower the timeouts", .engine, "sessions")
     case .noPort:
       let index = account.ingress.flatMap { ingress in plan.masquerades.firstIndex { $0.from == ingress } }
       if let index { add("give the masquerade more ports", .masquerade(index), "ports") }

@@ -13,14 +13,15 @@ extension Core {
     guard let mapping = flows.mappings.find(outside: key), flows.mappings[mapping].state == MappingState.live else {
       return nil
     }
-    let line = flows.mappings[mapping]
-    if line.pins > 0 { return mapping }
-    var session = line.head
+    var session = flows.firstSession(mapping)
+    var members: UInt32 = 0
     while session != 0 {
       if isLive(session) { return mapping }
-      session = flows.sessions.common(session).next
+      if !SessionState.isGoing(flows.sessions.common(session).state) { members &+= 1 }
+      session = flows.nextSession(session)
     }
-    return nil
+    // The other users are hairpin sessions that come in by it.
+    return flows.mappings[mapping].life.users > members ? mapping : nil
   }
 
   /// Whether a remote may begin a session of a mapping (RFC 4787 section 5).
@@ -31,15 +32,13 @@ extension Core {
     case .addressAndPortDependent: return false
     case .addressDependent: break
     }
-    var session = line.head
+    var session = flows.firstSession(mapping)
     while session != 0 {
-      let common = flows.sessions.common(session)
-      if common.remote == remote, isLive(session) { return true }
-      session = common.next
+      if flows.sessions.common(session).remote == remote, isLive(session) { return true }
+      session = flows.nextSession(session)
     }
     return false
   }
-
 
   // MARK: Ways
 

@@ -1,18 +1,24 @@
 import CIntrinsics
+import Synchronization
 
 /// Hash -> 32-bit value, in buckets of one cache line: eight 16-bit tags, eight 32-bit values, and a count of the keys
 /// that belong here but stand in their other bucket.
 ///
 ///     offset  0  tags      8 x UInt16, 0 = free lane
-///            16  values    8 x UInt32
+///            16  values    8 x UInt32, 0 = none published
 ///            48  overflow  UInt32
 ///
 /// A key has two buckets and goes into the first while that is at most half full, else into the emptier one. Keys never
 /// move. The index knows no keys: whoever looks up verifies the candidates against its own records.
+///
+/// Lookups are wait-free: a lane that is claimed and has no value yet is a miss. To insert is to claim a lane by
+/// compare-and-swap of its tag, to look at both buckets again (`contest`), and to publish the value: see `Claim`.
 struct FlowIndex {
   static let bucketBytes = 64
   static let valuesOffset = 16
   static let overflowOffset = 48
+  /// How often an unpublished lane is looked at before its owner counts as held up.
+  private static let patience = 4096
 
   /// First byte of the first bucket.
   let start: UnsafeMutableRawPointer
@@ -50,15 +56,15 @@ struct FlowIndex {
 
   @inline(__always)
   static func value(_ bucket: UnsafeMutableRawPointer, _ lane: Int) -> UInt32 {
-    bucket.load(fromByteOffset: valuesOffset &+ lane &* 4, as: UInt32.self)
+    shared32(bucket, valuesOffset &+ lane &* 4).pointee.load(ordering: .acquiring)
   }
 
   @inline(__always)
   static func overflow(_ bucket: UnsafeMutableRawPointer) -> UInt32 {
-    bucket.load(fromByteOffset: overflowOffset, as: UInt32.self)
+    shared32(bucket, overflowOffset).plain
   }
 
-  /// Every value whose tag matches, first bucket before second.
+  /// Every published value whose tag matches, first bucket before second.
   struct Candidates {
     private let other: UnsafeMutableRawPointer
     private let tag: UInt16
@@ -75,60 +81,126 @@ struct FlowIndex {
     }
 
     mutating func next() -> UInt32? {
-      while lanes == 0 {
-        if isLast { return nil }
-        isLast = true
-        bucket = other
-        lanes = sluice_match8(bucket, tag)
+      while true {
+        while lanes == 0 {
+          if isLast { return nil }
+          isLast = true
+          bucket = other
+          lanes = sluice_match8(bucket, tag)
+        }
+        let lane = lanes.trailingZeroBitCount
+        lanes &= lanes &- 1
+        let value = FlowIndex.value(bucket, lane)
+        if value != 0 { return value }
       }
-      let lane = lanes.trailingZeroBitCount
-      lanes &= lanes &- 1
-      return FlowIndex.value(bucket, lane)
     }
   }
 
   func candidates(_ hash: UInt64) -> Candidates { Candidates(self, hash) }
 
-  /// False where both buckets are full.
-  func insert(_ hash: UInt64, _ value: UInt32) -> Bool {
-    let home = first(hash)
-    let other = second(hash)
-    let free = sluice_match8(home, 0)
-    if free.nonzeroBitCount >= 4 || other == home { return put(hash, value, home, free) }
-    let otherFree = sluice_match8(other, 0)
-    if free.nonzeroBitCount >= otherFree.nonzeroBitCount { return put(hash, value, home, free) }
-    guard put(hash, value, other, otherFree) else { return false }
-    addOverflow(home, 1)
-    return true
+  // MARK: Inserting
+
+  /// A lane that is ours and not published.
+  struct Claim: Equatable {
+    let bucket: UnsafeMutableRawPointer
+    let lane: Int
+    /// 0...7 in the first bucket, 8...15 in the second: who comes first of two that want the same key.
+    let position: Int
+
+    /// From now on the key is found. Everything in its record has been written before.
+    func publish(_ value: UInt32) {
+      shared32(bucket, FlowIndex.valuesOffset &+ lane &* 4).pointee.store(value, ordering: .releasing)
+    }
   }
 
-  /// Removes the lane that holds `value`; the caller knows that it is there.
+  /// What a second look has found.
+  enum Contest: Equatable {
+    /// Nobody else has the key: publish.
+    case clear
+    /// This published value has it: withdraw.
+    case taken(UInt32)
+    /// Another wants the key, or at least the tag, and comes first or is held up: withdraw.
+    case contended
+  }
+
+  /// Claims a lane; nil where both buckets are full. The fence keeps the second look from being older than the claim.
+  func claim(_ hash: UInt64) -> Claim? {
+    let home = first(hash)
+    let other = second(hash)
+    while true {
+      let free = sluice_match8(home, 0)
+      let otherFree = other == home || free.nonzeroBitCount >= 4 ? 0 : sluice_match8(other, 0)
+      guard free | otherFree != 0 else { return nil }
+      let isHome = free.nonzeroBitCount >= otherFree.nonzeroBitCount
+      let bucket = isHome ? home : other
+      let lane = (isHome ? free : otherFree).trailingZeroBitCount
+      // Whoever misses the key at home has to know that it may stand in the other bucket.
+      if !isHome { addOverflow(home, 1) }
+      if exchange(bucket, lane, from: 0, to: Self.tag(hash)) {
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        return Claim(bucket: bucket, lane: lane, position: isHome ? lane : lane &+ 8)
+      }
+      if !isHome { addOverflow(home, -1) }
+    }
+  }
+
+  /// Looks at both buckets again. A published lane with the key wins; of two claims the first by position; one behind
+  /// ours has seen us or has looked before we came, so its owner is waited for, but not without bound: it may sleep.
+  ///
+  /// - Parameters:
+  ///   - own: claims of ours, which are no rivals.
+  ///   - hasKey: whether a published value's record has the key.
+  func contest(
+    _ hash: UInt64, _ claim: Claim, own: Claim? = nil, hasKey: (UInt32) -> Bool
+  ) -> Contest {
+    let home = first(hash)
+    let other = second(hash)
+    let contest = contest(home, 0, Self.tag(hash), claim, own, hasKey)
+    return contest != .clear || other == home ? contest : self.contest(other, 8, Self.tag(hash), claim, own, hasKey)
+  }
+
+  /// The same for one bucket, whose lanes have the positions from `offset` on.
+  private func contest(
+    _ bucket: UnsafeMutableRawPointer, _ offset: Int, _ tag: UInt16, _ claim: Claim, _ own: Claim?,
+    _ hasKey: (UInt32) -> Bool
+  ) -> Contest {
+    var lanes = sluice_match8(bucket, tag)
+    while lanes != 0 {
+      let lane = lanes.trailingZeroBitCount
+      lanes &= lanes &- 1
+      if bucket == claim.bucket && lane == claim.lane { continue }
+      if let own, bucket == own.bucket, lane == own.lane { continue }
+      var value = Self.value(bucket, lane)
+      var patience = Self.patience
+      while value == 0, self.tag(bucket, lane) == tag {
+        guard lane &+ offset > claim.position, patience > 0 else { return .contended }
+        patience &-= 1
+        value = Self.value(bucket, lane)
+      }
+      if value != 0, hasKey(value) { return .taken(value) }
+    }
+    return .clear
+  }
+
+  /// Gives up a claim.
+  func withdraw(_ hash: UInt64, _ claim: Claim) { free(hash, claim.bucket, claim.lane) }
+
+  /// Removes the lane that holds `value`; the caller knows that it is there, and alone removes it.
   func remove(_ hash: UInt64, _ value: UInt32) {
     let home = first(hash)
     if let lane = lane(home, hash, value) {
-      clear(home, lane)
+      free(hash, home, lane)
     } else if let lane = lane(second(hash), hash, value) {
-      clear(second(hash), lane)
-      addOverflow(home, -1)
+      free(hash, second(hash), lane)
     }
   }
 
-  /// Puts `value` in place of `old` for the same key.
-  func replace(_ hash: UInt64, _ old: UInt32, with value: UInt32) {
+  /// The value first: a lane that is claimed next must not look published.
+  private func free(_ hash: UInt64, _ bucket: UnsafeMutableRawPointer, _ lane: Int) {
+    shared32(bucket, Self.valuesOffset &+ lane &* 4).pointee.store(0, ordering: .releasing)
+    _ = exchange(bucket, lane, from: Self.tag(hash), to: 0)
     let home = first(hash)
-    if let lane = lane(home, hash, old) {
-      home.storeBytes(of: value, toByteOffset: Self.valuesOffset &+ lane &* 4, as: UInt32.self)
-    } else if let lane = lane(second(hash), hash, old) {
-      second(hash).storeBytes(of: value, toByteOffset: Self.valuesOffset &+ lane &* 4, as: UInt32.self)
-    }
-  }
-
-  private func put(_ hash: UInt64, _ value: UInt32, _ bucket: UnsafeMutableRawPointer, _ free: UInt32) -> Bool {
-    guard free != 0 else { return false }
-    let lane = free.trailingZeroBitCount
-    bucket.storeBytes(of: value, toByteOffset: Self.valuesOffset &+ lane &* 4, as: UInt32.self)
-    bucket.storeBytes(of: Self.tag(hash), toByteOffset: lane &* 2, as: UInt16.self)
-    return true
+    if bucket != home { addOverflow(home, -1) }
   }
 
   private func lane(_ bucket: UnsafeMutableRawPointer, _ hash: UInt64, _ value: UInt32) -> Int? {
@@ -141,12 +213,17 @@ struct FlowIndex {
     return nil
   }
 
-  private func clear(_ bucket: UnsafeMutableRawPointer, _ lane: Int) {
-    bucket.storeBytes(of: 0, toByteOffset: lane &* 2, as: UInt16.self)
+  private func tag(_ bucket: UnsafeMutableRawPointer, _ lane: Int) -> UInt16 {
+    shared16(bucket, lane &* 2).pointee.load(ordering: .acquiring)
+  }
+
+  private func exchange(_ bucket: UnsafeMutableRawPointer, _ lane: Int, from: UInt16, to: UInt16) -> Bool {
+    shared16(bucket, lane &* 2).pointee.compareExchange(
+      expected: from, desired: to, ordering: .acquiringAndReleasing
+    ).exchanged
   }
 
   private func addOverflow(_ home: UnsafeMutableRawPointer, _ change: Int32) {
-    let count = home.load(fromByteOffset: Self.overflowOffset, as: Int32.self)
-    home.storeBytes(of: count &+ change, toByteOffset: Self.overflowOffset, as: Int32.self)
+    shared32(home, Self.overflowOffset).pointee.wrappingAdd(UInt32(bitPattern: change), ordering: .relaxed)
   }
 }

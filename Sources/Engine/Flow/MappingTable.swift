@@ -1,4 +1,7 @@
-/// A mapping: (protocol, inside endpoint) <-> (protocol, outside endpoint), found by either. One cache line.
+import Synchronization
+
+/// A mapping: (protocol, inside endpoint) <-> (protocol, outside endpoint), found by either. One cache line. Its endpoints
+/// do not change from the moment it can be found until nobody can be reading it any more.
 ///
 ///     offset  0  inside address   UInt32  raw
 ///             4  remote address   UInt32  raw; 0 where the mapping is endpoint-independent
@@ -6,19 +9,20 @@
 ///            10  remote port      UInt16  raw; 0 unless address-and-port-dependent
 ///            12  pool             UInt16  of the outside address
 ///            14  protocol         UInt8
-///            15  state            UInt8   MappingState
+///            15  -
 ///            16  outside address  UInt32  raw
 ///            20  outside port     UInt16  raw
 ///            22  filtering        UInt8   place in EndpointRule.allCases
 ///            23  -
-///            24  head             UInt32  first of its sessions; 0 = none
-///            28  pins             UInt32  hairpin sessions that come in by it
-///            32  last deadline    UInt32  tick: latest of the sessions that are gone; in quarantine: its end
-///            36  next             UInt32  of the free list
+///            24  life             UInt64  MappingLife
+///            32  head             UInt32  first of its sessions << 1; 0 = none
+///            36  littered         UInt32  1 = sessions that are over still stand in its list
 ///            40  interface        UInt16  inside interface that leads to the inside address
 ///            42  plan generation  UInt16  of the rules that it was last found right under
+///            44  link             UInt32  of the list of free places
 struct MappingLine {
   static let bytes = 64
+  static let linkOffset = 44
 
   let line: UnsafeMutableRawPointer
 
@@ -33,10 +37,6 @@ struct MappingLine {
   var insidePort: UInt16 { load(8) }
   var pool: UInt16 { load(12) }
   var ipProtocol: UInt8 { load(14) }
-  var state: UInt8 {
-    get { load(15) }
-    nonmutating set { store(15, newValue) }
-  }
   var outsideAddress: UInt32 {
     get { load(16) }
     nonmutating set { store(16, newValue) }
@@ -49,29 +49,29 @@ struct MappingLine {
     get { EndpointRule.allCases[Int(load(22, UInt8.self))] }
     nonmutating set { store(22, UInt8(truncatingIfNeeded: EndpointRule.allCases.firstIndex(of: newValue) ?? 0)) }
   }
-  var head: UInt32 {
-    get { load(24) }
-    nonmutating set { store(24, newValue) }
+  /// What is written before a store of it is seen by whoever loads it.
+  var life: MappingLife {
+    get { MappingLife(rawValue: shared64(line, 24).pointee.load(ordering: .acquiring)) }
+    nonmutating set { shared64(line, 24).pointee.store(newValue.rawValue, ordering: .releasing) }
   }
-  var pins: UInt32 {
-    get { load(28) }
-    nonmutating set { store(28, newValue) }
+  /// Changes the life, if nobody else has since it was `expected`.
+  func exchange(_ expected: MappingLife, _ desired: MappingLife) -> Bool {
+    shared64(line, 24).pointee.compareExchange(
+      expected: expected.rawValue, desired: desired.rawValue, ordering: .acquiringAndReleasing
+    ).exchanged
   }
-  var lastDeadline: UInt32 {
-    get { load(32) }
-    nonmutating set { store(32, newValue) }
-  }
-  var next: UInt32 {
-    get { load(36) }
-    nonmutating set { store(36, newValue) }
-  }
+  var state: UInt32 { life.state }
+  var head: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 32) }
+  var littered: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 36) }
   var interface: UInt16 {
     get { load(40) }
     nonmutating set { store(40, newValue) }
   }
+
+  /// Of the rules that the mapping was last found right under.
   var planGeneration: UInt16 {
-    get { load(42) }
-    nonmutating set { store(42, newValue) }
+    get { shared16(line, 42).plain }
+    nonmutating set { shared16(line, 42).plain = newValue }
   }
 
   var insideKey: FlowKey {
@@ -91,32 +91,90 @@ struct MappingLine {
   }
 }
 
-enum MappingState {
-  static let free: UInt8 = 0
-  static let live: UInt8 = 1
-  /// Its port waits for its former owner (RFC 6888 REQ-8).
-  static let quarantined: UInt8 = 2
+/// State, users and latest deadline of a mapping, changed by compare-and-swap as a whole: its end is one step, and whoever
+/// comes too late sees that.
+///
+///     bits  0  users     sessions, pins of hairpin sessions, packets that are about to make one
+///          30  state     MappingState
+///          32  deadline  tick: latest of the sessions that are gone; in quarantine: its end
+struct MappingLife: Equatable {
+  var rawValue: UInt64
+
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  init(state: UInt32, users: UInt32, deadline: UInt32) {
+    rawValue = UInt64(users | state &<< 30) | UInt64(deadline) &<< 32
+  }
+
+  var users: UInt32 { UInt32(truncatingIfNeeded: rawValue) & 0x3FFF_FFFF }
+  var state: UInt32 { UInt32(truncatingIfNeeded: rawValue) &>> 30 }
+  var deadline: UInt32 { UInt32(truncatingIfNeeded: rawValue &>> 32) }
 }
 
-/// All mappings, in the region, with an index of three kinds of keys in it: inside endpoints, outside endpoints, and (mapping,
-/// remote address) for address-dependent filtering, which finds the first of the sessions with that remote.
-struct MappingTable {
-  let capacity: Int
+enum MappingState {
+  static let free: UInt32 = 0
+  static let live: UInt32 = 1
+  /// Its port waits for its former owner (RFC 6888 REQ-8).
+  static let quarantined: UInt32 = 2
+  /// Being taken out, by the one worker that has set this.
+  static let ending: UInt32 = 3
+}
+
+/// Remote addresses that a mapping has sessions with, for address-dependent filtering: found by (mapping, remote).
+///
+///     offset  0  mapping  UInt32
+///             4  remote   UInt32  raw
+///             8  users    UInt32  sessions; 0 = being taken out
+///            12  witness  UInt32  one of them, to be looked at first
+///            16  link     UInt32  of the list of free places
+struct PermitLine {
+  static let bytes = 32
+  static let linkOffset = 16
+
+  let line: UnsafeMutableRawPointer
+
+  var mapping: UInt32 {
+    get { line.load(fromByteOffset: 0, as: UInt32.self) }
+    nonmutating set { line.storeBytes(of: newValue, toByteOffset: 0, as: UInt32.self) }
+  }
+  var remote: UInt32 {
+    get { line.load(fromByteOffset: 4, as: UInt32.self) }
+    nonmutating set { line.storeBytes(of: newValue, toByteOffset: 4, as: UInt32.self) }
+  }
+  var users: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 8) }
+  var witness: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 12) }
+}
+
+/// All mappings and permits, in the region, with an index of three kinds of keys in it: inside endpoints, outside
+/// endpoints, and (mapping, remote address). A handle: copies are the same table.
+struct MappingTable: @unchecked Sendable {
   let secret: HashSecret
-  private let index: FlowIndex
+  let index: FlowIndex
+  let places: PlacePool
+  let permitPlaces: PlacePool
   private let base: UnsafeMutableRawPointer
-  private var freeHead: UInt32 = 0
-  private(set) var highWater: UInt32 = 1
-  private(set) var used = 0
+  private let permitBase: UnsafeMutableRawPointer
 
   init(_ region: Region, secret: HashSecret) {
-    capacity = region.layout.capacity
     self.secret = secret
     index = region.mappingIndex
     base = region.mappings
+    permitBase = region.permits
+    let capacity = UInt32(region.layout.capacity)
+    places = PlacePool(
+      words: region.words.start + SharedWords.mappings, base: base, placeBytes: MappingLine.bytes,
+      linkOffset: MappingLine.linkOffset, capacity: capacity)
+    permitPlaces = PlacePool(
+      words: region.words.start + SharedWords.permits, base: permitBase, placeBytes: PermitLine.bytes,
+      linkOffset: PermitLine.linkOffset, capacity: capacity)
   }
 
   subscript(mapping: UInt32) -> MappingLine { MappingLine(line: base + Int(mapping) &* MappingLine.bytes) }
+  func permit(_ permit: UInt32) -> PermitLine { PermitLine(line: permitBase + Int(permit) &* PermitLine.bytes) }
+
+  /// First place never used yet.
+  var highWater: UInt32 { places.highWater }
+  var hasRoom: Bool { places.used < Int(places.capacity) }
 
   // The key's uppermost byte tells the kinds apart.
 
@@ -132,20 +190,29 @@ struct MappingTable {
     return key
   }
 
-  private static func remoteKey(mapping: UInt32, remote: UInt32) -> FlowKey {
+  private static func permitKey(mapping: UInt32, remote: UInt32) -> FlowKey {
     FlowKey(addresses: UInt64(remote) | UInt64(mapping) &<< 32, rest: 3 &<< 56)
   }
 
-  // An index value is the mapping (or the session) with two bits that say which kind of key led to it.
+  // An index value is the mapping (or the permit) with two bits that say which kind of key led to it.
   private static let inside: UInt32 = 0
   private static let outside: UInt32 = 1
-  private static let remote: UInt32 = 2
+  private static let permit: UInt32 = 2
+
+  private func hasInside(_ value: UInt32, _ key: FlowKey) -> Bool {
+    value & 3 == Self.inside && self[value &>> 2].insideKey == key
+  }
+  private func hasPermit(_ value: UInt32, _ mapping: UInt32, _ remote: UInt32) -> Bool {
+    value & 3 == Self.permit && permit(value &>> 2).mapping == mapping && permit(value &>> 2).remote == remote
+  }
+
+  // MARK: Mappings
 
   /// The mapping, live or quarantined, of an inside key.
   func find(inside key: FlowKey) -> UInt32? {
     var candidates = index.candidates(secret.hash(key))
     while let value = candidates.next() {
-      if value & 3 == Self.inside, self[value &>> 2].insideKey == key { return value &>> 2 }
+      if hasInside(value, key) { return value &>> 2 }
     }
     return nil
   }
@@ -159,102 +226,71 @@ struct MappingTable {
     return nil
   }
 
-  /// The first of the mapping's sessions with this remote address. `owner` and `remoteOf` tell of a session.
-  func find(mapping: UInt32, remote: UInt32, sessions: SessionTable) -> UInt32? {
-    var candidates = index.candidates(secret.hash(Self.remoteKey(mapping: mapping, remote: remote)))
+  /// Puts a mapping into the index by both its keys, or by none. Nobody else can have its outside key: whoever owns the
+  /// port alone makes a mapping with it.
+  func publish(_ mapping: UInt32) -> SessionTable.Publication {
+    let line = self[mapping]
+    let key = line.insideKey
+    let hash = secret.hash(key)
+    let outsideHash = secret.hash(line.outsideKey)
+    guard let claim = index.claim(hash) else { return .full }
+    guard let outsideClaim = index.claim(outsideHash) else {
+      index.withdraw(hash, claim)
+      return .full
+    }
+    switch index.contest(hash, claim, own: outsideClaim, hasKey: { hasInside($0, key) }) {
+    case .clear:
+      claim.publish(mapping &<< 2 | Self.inside)
+      outsideClaim.publish(mapping &<< 2 | Self.outside)
+      return .made
+    case .taken:
+      index.withdraw(outsideHash, outsideClaim)
+      index.withdraw(hash, claim)
+      return .taken
+    case .contended:
+      index.withdraw(outsideHash, outsideClaim)
+      index.withdraw(hash, claim)
+      return .contended
+    }
+  }
+
+  func unpublish(_ mapping: UInt32) {
+    let line = self[mapping]
+    index.remove(secret.hash(line.insideKey), mapping &<< 2 | Self.inside)
+    index.remove(secret.hash(line.outsideKey), mapping &<< 2 | Self.outside)
+  }
+
+  // MARK: Permits
+
+  func findPermit(_ mapping: UInt32, _ remote: UInt32) -> UInt32? {
+    var candidates = index.candidates(secret.hash(Self.permitKey(mapping: mapping, remote: remote)))
     while let value = candidates.next() {
-      let session = value &>> 2
-      if value & 3 == Self.remote, sessions.common(session).mapping == mapping,
-        sessions.common(session).remote == remote
-      {
-        return session
-      }
+      if hasPermit(value, mapping, remote) { return value &>> 2 }
     }
     return nil
   }
 
-  /// Makes a live mapping; nil where the table is full.
-  mutating func insert(
-    inside key: FlowKey, outsideAddress: UInt32, outsidePort: UInt16, filtering: EndpointRule, interface: UInt16
-  ) -> UInt32? {
-    guard used < capacity else { return nil }
-    let isFresh = freeHead == 0
-    let mapping = isFresh ? highWater : freeHead
-    let line = self[mapping]
-    let next = line.next
-    line.line.initializeMemory(as: UInt64.self, repeating: 0, count: MappingLine.bytes / 8)
-    line.insideKey = key
-    line.outsideAddress = outsideAddress
-    line.outsidePort = outsidePort
-    line.filtering = filtering
-    line.interface = interface
-    guard index.insert(secret.hash(key), mapping &<< 2 | Self.inside) else {
-      line.next = next
-      return nil
+  func publishPermit(_ place: UInt32) -> SessionTable.Publication {
+    let line = permit(place)
+    let (mapping, remote) = (line.mapping, line.remote)
+    let hash = secret.hash(Self.permitKey(mapping: mapping, remote: remote))
+    guard let claim = index.claim(hash) else { return .full }
+    switch index.contest(hash, claim, hasKey: { hasPermit($0, mapping, remote) }) {
+    case .clear:
+      claim.publish(place &<< 2 | Self.permit)
+      return .made
+    case .taken:
+      index.withdraw(hash, claim)
+      return .taken
+    case .contended:
+      index.withdraw(hash, claim)
+      return .contended
     }
-    guard index.insert(secret.hash(line.outsideKey), mapping &<< 2 | Self.outside) else {
-      index.remove(secret.hash(key), mapping &<< 2 | Self.inside)
-      line.next = next
-      return nil
-    }
-    line.state = MappingState.live
-    if isFresh { highWater &+= 1 } else { freeHead = next }
-    used &+= 1
-    return mapping
   }
 
-  mutating func remove(_ mapping: UInt32) {
-    let line = self[mapping]
-    index.remove(secret.hash(line.insideKey), mapping &<< 2 | Self.inside)
-    index.remove(secret.hash(line.outsideKey), mapping &<< 2 | Self.outside)
-    line.state = MappingState.free
-    line.next = freeHead
-    freeHead = mapping
-    used &-= 1
-  }
-
-  /// Adds a session to its mapping's list: behind the first with the same remote, so that a remote's sessions stand
-  /// together and one index entry finds them. False where the index has no room.
-  func link(_ session: UInt32, to mapping: UInt32, remote: UInt32, sessions: SessionTable) -> Bool {
-    let line = self[mapping]
-    let common = sessions.common(session)
-    var after: UInt32 = 0
-    if line.filtering == .addressDependent {
-      if let first = find(mapping: mapping, remote: remote, sessions: sessions) {
-        after = first
-      } else if !index.insert(
-        secret.hash(Self.remoteKey(mapping: mapping, remote: remote)), session &<< 2 | Self.remote)
-      {
-        return false
-      }
-    }
-    common.mapping = mapping
-    common.remote = remote
-    common.previous = after
-    common.next = after == 0 ? line.head : sessions.common(after).next
-    if common.next != 0 { sessions.common(common.next).previous = session }
-    if after == 0 { line.head = session } else { sessions.common(after).next = session }
-    return true
-  }
-
-  /// Takes a session out of its mapping's list.
-  func unlink(_ session: UInt32, sessions: SessionTable) {
-    let common = sessions.common(session)
-    let mapping = common.mapping
-    let line = self[mapping]
-    let next = common.next
-    if line.filtering == .addressDependent,
-      find(mapping: mapping, remote: common.remote, sessions: sessions) == session
-    {
-      let hash = secret.hash(Self.remoteKey(mapping: mapping, remote: common.remote))
-      if next != 0, sessions.common(next).remote == common.remote {
-        index.replace(hash, session &<< 2 | Self.remote, with: next &<< 2 | Self.remote)
-      } else {
-        index.remove(hash, session &<< 2 | Self.remote)
-      }
-    }
-    if common.previous == 0 { line.head = next } else { sessions.common(common.previous).next = next }
-    if next != 0 { sessions.common(next).previous = common.previous }
-    common.mapping = 0
+  func unpublishPermit(_ place: UInt32) {
+    let line = permit(place)
+    index.remove(
+      secret.hash(Self.permitKey(mapping: line.mapping, remote: line.remote)), place &<< 2 | Self.permit)
   }
 }

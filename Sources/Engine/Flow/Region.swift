@@ -6,14 +6,16 @@ import CIntrinsics
 /// Every part begins at a page. There is no pointer inside: parts refer to one another by index.
 ///
 ///     header           one page, see `RegionHeader`
+///     words            one page of what all workers count, see `SharedWords`
 ///     session index    buckets of 64 bytes, two keys a session
 ///     sessions         places of 192 bytes, place 0 unused
 ///     mapping index    buckets of 64 bytes, three keys a mapping
 ///     mappings         lines of 64 bytes, line 0 unused
-///     port pools       for each outside address: a bitmap for TCP, UDP and echo
+///     permits          lines of 32 bytes, line 0 unused
+///     port pools       for each outside address: bitmaps with their summaries for TCP, UDP and echo
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
-  static let version: UInt32 = 1
+  static let version: UInt32 = 2
   static let pageBytes = 4096
 
   /// Sessions, and mappings too.
@@ -23,10 +25,12 @@ struct RegionLayout: Equatable {
   let sessionBuckets: Int
   let mappingBuckets: Int
 
+  let wordsOffset: Int
   let sessionIndexOffset: Int
   let sessionsOffset: Int
   let mappingIndexOffset: Int
   let mappingsOffset: Int
+  let permitsOffset: Int
   let poolsOffset: Int
   /// All of it.
   let bytes: Int
@@ -42,10 +46,12 @@ struct RegionLayout: Equatable {
       end = (end + bytes + Self.pageBytes - 1) & ~(Self.pageBytes - 1)
       return start
     }
+    wordsOffset = part(Self.pageBytes)
     sessionIndexOffset = part(sessionBuckets * FlowIndex.bucketBytes)
     sessionsOffset = part((capacity + 1) * SessionTable.placeBytes)
     mappingIndexOffset = part(mappingBuckets * FlowIndex.bucketBytes)
     mappingsOffset = part((capacity + 1) * MappingLine.bytes)
+    permitsOffset = part((capacity + 1) * PermitLine.bytes)
     poolsOffset = part(pools * PortPools.poolBytes)
     bytes = end
   }
@@ -135,6 +141,7 @@ struct Region {
   func release() { pages?.release() }
 
   var header: RegionHeader { RegionHeader(start: start) }
+  var words: SharedWords { SharedWords(start: start + layout.wordsOffset) }
   var sessionIndex: FlowIndex {
     FlowIndex(start: start + layout.sessionIndexOffset, buckets: layout.sessionBuckets)
   }
@@ -143,6 +150,7 @@ struct Region {
     FlowIndex(start: start + layout.mappingIndexOffset, buckets: layout.mappingBuckets)
   }
   var mappings: UnsafeMutableRawPointer { start + layout.mappingsOffset }
+  var permits: UnsafeMutableRawPointer { start + layout.permitsOffset }
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
 }
 

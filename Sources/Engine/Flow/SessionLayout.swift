@@ -1,5 +1,8 @@
+import Synchronization
+
 // Where everything in a session stands: three adjacent cache lines, one per direction and one for both.
-// Key and rewrite do not change from the moment the session is in the index until it is out again.
+// Key and rewrite do not change from the moment the session is in the index until nobody can be reading it any more;
+// every other word is atomic.
 
 /// One direction: what a UDP packet touches besides its bucket.
 ///
@@ -76,19 +79,19 @@ struct FlowLine {
   }
   @inline(__always)
   var adjacency: UInt16 {
-    get { load(32) }
-    nonmutating set { store(32, newValue) }
+    get { shared16(line, 32).plain }
+    nonmutating set { shared16(line, 32).plain = newValue }
   }
   /// Of the rules that the session was last found right under.
   @inline(__always)
   var planGeneration: UInt16 {
-    get { load(34) }
-    nonmutating set { store(34, newValue) }
+    get { shared16(line, 34).plain }
+    nonmutating set { shared16(line, 34).plain = newValue }
   }
   @inline(__always)
   var generation: UInt16 {
-    get { load(36) }
-    nonmutating set { store(36, newValue) }
+    get { shared16(line, 36).plain }
+    nonmutating set { shared16(line, 36).plain = newValue }
   }
   /// `FlowKind` as a number: compared without a switch in the burst loop.
   @inline(__always)
@@ -98,26 +101,26 @@ struct FlowLine {
   }
   @inline(__always)
   var timeout: UInt32 {
-    get { load(40) }
-    nonmutating set { store(40, newValue) }
+    get { shared32(line, 40).plain }
+    nonmutating set { shared32(line, 40).plain = newValue }
   }
   @inline(__always)
   var lastSeen: UInt32 {
-    get { load(44) }
-    nonmutating set { store(44, newValue) }
+    get { shared32(line, 44).plain }
+    nonmutating set { shared32(line, 44).plain = newValue }
   }
   @inline(__always)
   var packets: UInt64 {
-    get { load(48) }
-    nonmutating set { store(48, newValue) }
+    get { shared64(line, 48).plain }
+    nonmutating set { shared64(line, 48).plain = newValue }
   }
   @inline(__always)
   var byteCount: UInt64 {
-    get { load(56) }
-    nonmutating set { store(56, newValue) }
+    get { shared64(line, 56).plain }
+    nonmutating set { shared64(line, 56).plain = newValue }
   }
 
-  /// Counts a packet.
+  /// Counts a packet. A direction normally has one worker: two at once may lose a count, never more.
   @inline(__always)
   func count(bytes: Int) {
     packets &+= 1
@@ -138,79 +141,132 @@ enum FlowKind {
 
 /// Both directions together.
 ///
-///     offset  0  state        UInt8   SessionState
-///             1  -            UInt8
-///             2  TCP marks    2 x UInt8, per direction
-///             4  timeout      UInt32  ticks, in this state
+///     offset  0  word         UInt64  SessionWord
 ///             8  origin       UInt32  Origin.rawValue
 ///            12  mapping      UInt32  0 = none
 ///            16  TCP window   2 x (end, acknowledged, edge: UInt32), per direction: see TCPTracker
 ///            40  TCP scale    2 x UInt8; upper half set = none in use
-///            42  state before RST  UInt8
-///            43  -
+///            42  -
 ///            44  remote       UInt32  raw; the outside peer as the mapping sees it
-///            48  next         UInt32  session of the same mapping; of the free list
-///            52  previous     UInt32
+///            48  next         UInt32  session of the same mapping << 1 | taken out; see `Flows.walk`
+///            52  link         UInt32  of the list of free places
 ///            56  identity     UInt32  order of creation
 ///            60  pinned       UInt32  mapping that a hairpin session goes to; 0 = none
 struct CommonLine {
+  static let linkOffset = 52
+
   let line: UnsafeMutableRawPointer
 
   @inline(__always)
   init(_ line: UnsafeMutableRawPointer) { self.line = line }
 
+  /// State, marks and timeout at once. What is written before a store of it is seen by whoever loads it.
   @inline(__always)
-  func load<T: BitwiseCopyable>(_ offset: Int, _: T.Type = T.self) -> T {
-    line.load(fromByteOffset: offset, as: T.self)
+  var word: SessionWord {
+    get { SessionWord(rawValue: shared64(line, 0).pointee.load(ordering: .acquiring)) }
+    nonmutating set { shared64(line, 0).pointee.store(newValue.rawValue, ordering: .releasing) }
   }
+
+  /// Changes the word, if nobody else has since it was `expected`.
+  func exchange(_ expected: SessionWord, _ desired: SessionWord) -> Bool {
+    shared64(line, 0).pointee.compareExchange(
+      expected: expected.rawValue, desired: desired.rawValue, ordering: .acquiringAndReleasing
+    ).exchanged
+  }
+
+  /// Sets the timeout that belongs to the state, and returns it.
+  func setTimeout(for state: (UInt8) -> UInt32) -> UInt32 {
+    while true {
+      let before = word
+      var after = before
+      after.timeout = state(before.state)
+      if exchange(before, after) { return after.timeout }
+    }
+  }
+
+  /// Sets marks of one direction.
+  func mark(_ d: Int, _ bits: UInt8) {
+    let mask = UInt64(bits) &<< (8 &+ UInt64(d) &* 8)
+    if word.rawValue & mask != mask { shared64(line, 0).pointee.bitwiseOr(mask, ordering: .acquiringAndReleasing) }
+  }
+  /// Clears marks of one direction; a load where they are clear.
   @inline(__always)
-  func store<T: BitwiseCopyable>(_ offset: Int, _ value: T) {
-    line.storeBytes(of: value, toByteOffset: offset, as: T.self)
+  func unmark(_ d: Int, _ bits: UInt8) {
+    let mask = UInt64(bits) &<< (8 &+ UInt64(d) &* 8)
+    if word.rawValue & mask != 0 { shared64(line, 0).pointee.bitwiseAnd(~mask, ordering: .acquiringAndReleasing) }
+  }
+
+  @inline(__always)
+  var state: UInt8 { word.state }
+  @inline(__always)
+  var timeout: UInt32 { word.timeout }
+  var origin: Origin {
+    get { Origin(rawValue: shared32(line, 8).plain) }
+    nonmutating set { shared32(line, 8).plain = newValue.rawValue }
+  }
+  var mapping: UInt32 {
+    get { shared32(line, 12).plain }
+    nonmutating set { shared32(line, 12).plain = newValue }
+  }
+  var remote: UInt32 {
+    get { shared32(line, 44).plain }
+    nonmutating set { shared32(line, 44).plain = newValue }
+  }
+  var next: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 48) }
+  var identity: UInt32 {
+    get { shared32(line, 56).plain }
+    nonmutating set { shared32(line, 56).plain = newValue }
+  }
+  var pinned: UInt32 {
+    get { shared32(line, 60).plain }
+    nonmutating set { shared32(line, 60).plain = newValue }
+  }
+
+  /// Makes the line as it was at first; atomic, since a line that was a session may be looked at by its number alone.
+  func clear() {
+    for offset in stride(from: 0, to: FlowLine.bytes, by: 8) { shared64(line, offset).plain = 0 }
+  }
+}
+
+/// What decides how long a session lives: one word, changed by compare-and-swap as a whole.
+///
+///     bits  0  state             SessionState
+///           8  TCP marks         2 x 8 bits, per direction
+///          24  state before RST
+///          32  timeout           ticks, in this state
+struct SessionWord: Equatable {
+  var rawValue: UInt64
+
+  @inline(__always)
+  init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  init(state: UInt8, timeout: UInt32) { rawValue = UInt64(state) | UInt64(timeout) &<< 32 }
+
+  @inline(__always)
+  private func byte(_ shift: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: rawValue &>> shift) }
+  private mutating func put(_ value: UInt8, _ shift: UInt64) {
+    rawValue = rawValue & ~(0xFF &<< shift) | UInt64(value) &<< shift
   }
 
   /// `SessionState` as a number.
   @inline(__always)
   var state: UInt8 {
-    get { load(0) }
-    nonmutating set { store(0, newValue) }
+    get { byte(0) }
+    set { put(newValue, 0) }
+  }
+  var stateBeforeReset: UInt8 {
+    get { byte(24) }
+    set { put(newValue, 24) }
   }
   @inline(__always)
   var timeout: UInt32 {
-    get { load(4) }
-    nonmutating set { store(4, newValue) }
+    get { UInt32(truncatingIfNeeded: rawValue &>> 32) }
+    set { rawValue = rawValue & 0xFFFF_FFFF | UInt64(newValue) &<< 32 }
   }
-  var origin: Origin {
-    get { Origin(rawValue: load(8)) }
-    nonmutating set { store(8, newValue.rawValue) }
-  }
-  var mapping: UInt32 {
-    get { load(12) }
-    nonmutating set { store(12, newValue) }
-  }
-  var stateBeforeReset: UInt8 {
-    get { load(42) }
-    nonmutating set { store(42, newValue) }
-  }
-  var remote: UInt32 {
-    get { load(44) }
-    nonmutating set { store(44, newValue) }
-  }
-  var next: UInt32 {
-    get { load(48) }
-    nonmutating set { store(48, newValue) }
-  }
-  var previous: UInt32 {
-    get { load(52) }
-    nonmutating set { store(52, newValue) }
-  }
-  var identity: UInt32 {
-    get { load(56) }
-    nonmutating set { store(56, newValue) }
-  }
-  var pinned: UInt32 {
-    get { load(60) }
-    nonmutating set { store(60, newValue) }
-  }
+  /// What one direction has done so far: see `TCPTracker`.
+  @inline(__always)
+  func marks(_ d: Int) -> UInt8 { byte(8 &+ UInt64(d) &* 8) }
+  mutating func clearMarks() { rawValue &= ~0xFF_FF00 }
 }
 
 /// The life of a session, as it stands in `CommonLine.state`.
@@ -227,6 +283,13 @@ enum SessionState {
   static let reset: UInt8 = 5
   /// TCP: ended before its time. Not live: both directions are refused until it expires.
   static let cut: UInt8 = 6
+  /// Being taken out, by the one worker that has set this.
+  static let ending: UInt8 = 7
+  /// On the way to `cut`, by the one worker that has set this: its place stays in use.
+  static let leaving: UInt8 = 8
+
+  /// Some worker is just ending it.
+  static func isGoing(_ state: UInt8) -> Bool { state >= ending }
 
   static func name(_ state: UInt8) -> String {
     switch state {
@@ -236,6 +299,7 @@ enum SessionState {
     case closing: "closing"
     case reset: "reset"
     case cut: "cut"
+    case ending, leaving: "ending"
     default: "free"
     }
   }

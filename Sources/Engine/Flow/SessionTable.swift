@@ -1,27 +1,23 @@
 /// All sessions, in the region: places of 192 bytes, and the index that finds a flow by its key.
 ///
 /// A flow is `session << 1 | direction`, direction 0 being the one that made the session. Place 0 is never used, so
-/// that 0 can mean "none" in links.
-struct SessionTable {
+/// that 0 can mean "none" in links. A handle: copies are the same table.
+struct SessionTable: @unchecked Sendable {
   static let placeBytes = 192
 
-  let capacity: Int
   let index: FlowIndex
   let secret: HashSecret
+  let places: PlacePool
   /// First byte of the first place: hoisted by the burst loop.
   let base: UnsafeMutableRawPointer
-  private var freeHead: UInt32 = 0
-  /// First place never used yet.
-  private(set) var highWater: UInt32 = 1
-  /// Places in use, expired but unswept ones included.
-  private(set) var used = 0
-  private(set) var created: UInt64 = 0
 
   init(_ region: Region, secret: HashSecret) {
-    capacity = region.layout.capacity
     self.secret = secret
     index = region.sessionIndex
     base = region.sessions
+    places = PlacePool(
+      words: region.words.start + SharedWords.sessions, base: base, placeBytes: Self.placeBytes,
+      linkOffset: 2 * FlowLine.bytes + CommonLine.linkOffset, capacity: UInt32(region.layout.capacity))
   }
 
   @inline(__always)
@@ -37,6 +33,9 @@ struct SessionTable {
     CommonLine(base + (Int(session) &* Self.placeBytes &+ 2 &* FlowLine.bytes))
   }
 
+  /// First place never used yet.
+  var highWater: UInt32 { places.highWater }
+
   /// The flow with this key, dead or alive.
   func find(_ key: FlowKey) -> UInt32? {
     var candidates = index.candidates(secret.hash(key))
@@ -46,9 +45,13 @@ struct SessionTable {
     return nil
   }
 
-  /// Idle for its timeout or longer at `tick`: judged by the clock, whether swept or not.
+  /// Idle for its timeout or longer at `tick`: judged by the clock, whether swept or not. A session that is just being
+  /// made is not.
   @inline(__always)
-  func isExpired(_ session: UInt32, at tick: UInt32) -> Bool { Int32(bitPattern: deadline(session) &- tick) <= 0 }
+  func isExpired(_ session: UInt32, at tick: UInt32) -> Bool {
+    let word = common(session).word
+    return word.state != SessionState.free && Int32(bitPattern: lastSeen(session) &+ word.timeout &- tick) <= 0
+  }
 
   /// The tick at which it expires if no packet follows.
   @inline(__always)
@@ -61,39 +64,58 @@ struct SessionTable {
     return Int32(bitPattern: a &- b) >= 0 ? a : b
   }
 
-  /// Takes a place and zeroes it; nil where the table is full.
-  mutating func allocate() -> UInt32? {
-    guard used < capacity else { return nil }
-    let session: UInt32
-    if freeHead != 0 {
-      session = freeHead
-      freeHead = common(session).next
-    } else {
-      session = highWater
-      highWater &+= 1
-    }
-    used &+= 1
+  /// Makes a place ready for a new session. The generation tells it from the one before.
+  func clear(_ session: UInt32) {
     let generation = flow(session &<< 1).generation &+ 1
     let place = base + Int(session) &* Self.placeBytes
-    place.initializeMemory(as: UInt64.self, repeating: 0, count: Self.placeBytes / 8)
+    place.initializeMemory(as: UInt64.self, repeating: 0, count: 2 * FlowLine.bytes / 8)
+    common(session).clear()
     flow(session &<< 1).generation = generation
     flow(session &<< 1 | 1).generation = generation
-    return session
   }
 
-  /// Puts both directions into the index. False, and nothing done, where a bucket pair is full.
-  mutating func publish(_ session: UInt32) -> Bool {
+  /// How a session's two keys came into the index, or did not.
+  enum Publication {
+    case made
+    /// Another session has the original key already.
+    case taken
+    /// Another session has the reply key: nobody else may answer to it.
+    case replyTaken
+    /// Another worker wants one of the keys at the same time.
+    case contended
+    case full
+  }
+
+  /// Puts both directions into the index, or none. Both lanes are claimed before either is looked at again, and both
+  /// are judged before either is published: a session that can be found stays.
+  func publish(_ session: UInt32) -> Publication {
     let original = session &<< 1
-    let reply = original | 1
-    let hash = secret.hash(flow(original).key)
-    guard index.insert(hash, original) else { return false }
-    guard index.insert(secret.hash(flow(reply).key), reply) else {
-      index.remove(hash, original)
-      return false
+    let key = flow(original).key
+    let replyKey = flow(original | 1).key
+    let hash = secret.hash(key)
+    let replyHash = secret.hash(replyKey)
+    guard let claim = index.claim(hash) else { return .full }
+    guard let replyClaim = index.claim(replyHash) else {
+      index.withdraw(hash, claim)
+      return .full
     }
-    created &+= 1
-    common(session).identity = UInt32(truncatingIfNeeded: created)
-    return true
+    let result: Publication
+    switch index.contest(hash, claim, own: replyClaim, hasKey: { flow($0).hasKey(key) }) {
+    case .taken: result = .taken
+    case .contended: result = .contended
+    case .clear:
+      switch index.contest(replyHash, replyClaim, own: claim, hasKey: { flow($0).hasKey(replyKey) }) {
+      case .taken: result = .replyTaken
+      case .contended: result = .contended
+      case .clear:
+        claim.publish(original)
+        replyClaim.publish(original | 1)
+        return .made
+      }
+    }
+    index.withdraw(replyHash, replyClaim)
+    index.withdraw(hash, claim)
+    return result
   }
 
   /// Takes both directions out of the index.
@@ -102,27 +124,18 @@ struct SessionTable {
     index.remove(secret.hash(flow(session &<< 1 | 1).key), session &<< 1 | 1)
   }
 
-  /// Gives the place back.
-  mutating func free(_ session: UInt32) {
-    common(session).state = SessionState.free
-    flow(session &<< 1).kind = FlowKind.free
-    flow(session &<< 1 | 1).kind = FlowKind.free
-    common(session).next = freeHead
-    freeHead = session
-    used &-= 1
-  }
-
   /// True for a place in use whose session is alive at `tick`.
   func isLive(_ session: UInt32, at tick: UInt32) -> Bool {
     let state = common(session).state
-    return state != SessionState.free && state != SessionState.cut && !isExpired(session, at: tick)
+    return state != SessionState.free && state < SessionState.cut && !isExpired(session, at: tick)
   }
 
   /// The latest deadline of all sessions alive at `tick`; nil for none.
   func latestDeadline(at tick: UInt32) -> UInt32? {
     var latest: UInt32?
+    let end = highWater
     var session: UInt32 = 1
-    while session < highWater {
+    while session < end {
       if isLive(session, at: tick) {
         let due = deadline(session)
         latest = latest.map { Int32(bitPattern: due &- $0) > 0 ? due : $0 } ?? due

@@ -90,6 +90,7 @@ extension Core {
     var draft = Draft(key: packet.key, new: new, hop: hop, origin: masqueradeOrigin(of: line))
     draft.mapping = mapping
     draft.remote = packet.key.source
+    guard flows.use(mapping) else { return again(packet) }
     make(packet, draft, source: .keep)
   }
 
@@ -149,6 +150,7 @@ extension Core {
     }
     var draft = Draft(key: key, new: new, hop: hop, origin: origin)
     draft.pinned = pinned
+    if pinned != 0, !flows.use(pinned) { return again(packet) }
     draft.remote = key.destination
     make(packet, draft, source: source)
   }

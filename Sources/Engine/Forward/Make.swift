@@ -64,55 +64,70 @@ enum SourceChoice {
 extension Core {
   /// How many ports are tried where a reply tuple is taken.
   private static let portTries = 1024
+  /// How often a packet is judged again because of another worker, and how many lookups long it waits before each time.
+  private static let contentionLimit = 4
+  private static let looksAfterContention = 64
 
   /// Makes the session that a draft describes and sends its first packet: MTU, limits and table, neighbour.
+  ///
+  /// The draft's mappings count a user already; the session takes that over, or it is given back.
   mutating func make(_ packet: Packet, _ draft: Draft, source: SourceChoice) {
     var draft = draft
-    guard let adjacency = adjacency(to: draft.hop) else { return drop(packet.slot, .neighborTableFull) }
-    guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
+    guard let adjacency = adjacency(to: draft.hop) else {
+      abandon(draft)
+      return drop(packet.slot, .neighborTableFull)
+    }
+    guard fits(packet, adjacency) || packet.canSplit else {
+      abandon(draft)
+      return tooBig(packet, adjacency)
+    }
     if let reason = settleSource(&draft, source, packet.ingress) {
-      discardMapping(draft)
+      abandon(draft)
       return refuseNew(packet, reason)
     }
     guard let session = flows.allocate(at: clock.tick) else {
-      discardMapping(draft)
+      abandon(draft)
       return refuseNew(packet, .tableFull)
     }
-    fill(session, draft, packet.kind)
+    let word = fill(session, draft, packet.kind)
     flows.sessions.flow(session &<< 1).adjacency = adjacency
-    if draft.mapping != 0 {
-      guard flows.mappings.link(session, to: draft.mapping, remote: draft.remote, sessions: flows.sessions) else {
-        flows.discard(session)
-        discardMapping(draft)
-        return refuseNew(packet, .tableFull)
-      }
-    }
-    guard flows.sessions.publish(session) else {
-      if draft.mapping != 0 { flows.mappings.unlink(session, sessions: flows.sessions) }
+    let publication = flows.publish(session, as: word)
+    guard publication == .made else {
       flows.discard(session)
-      discardMapping(draft)
-      return refuseNew(packet, .tableFull)
-    }
-    if draft.pinned != 0 {
-      flows.mappings[draft.pinned].pins &+= 1
-      flows.sessions.common(session).pinned = draft.pinned
+      abandon(draft)
+      return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
     if packet.kind == FlowKind.tcp { unsolicited.forget(draft.replyKey) }
     send(packet, by: session &<< 1)
   }
 
-  private mutating func discardMapping(_ draft: Draft) {
-    if draft.mapping != 0 { flows.discardUnused(draft.mapping) }
+  /// No session came of it.
+  private mutating func abandon(_ draft: Draft) {
+    if draft.mapping != 0 { flows.letGo(draft.mapping) }
+    if draft.pinned != 0 { flows.letGo(draft.pinned) }
   }
 
-  /// Refused for want of room: inside senders are told (RFC 5508 REQ-8).
+  /// Refused for want of room: inside senders are told (RFC 5508 REQ-8). Where another worker was in the way, the packet
+  /// is judged again: mostly the other has made what it needs.
   private mutating func refuseNew(_ packet: Packet, _ reason: DropReason) {
+    if reason == .insertContention { return again(packet) }
     if !interfaces[packet.ingress].isOutside { report(packet, .unreachable(code: 13)) }
     drop(packet.slot, reason)
   }
 
-  private func fill(_ session: UInt32, _ draft: Draft, _ kind: UInt8) {
+  /// Judges a packet again that another worker was in the way of; not without bound, since that worker may sleep.
+  mutating func again(_ packet: Packet) {
+    guard packet.contentions < Self.contentionLimit else { return drop(packet.slot, .insertContention) }
+    var packet = packet
+    packet.contentions &+= 1
+    var looks = Self.looksAfterContention
+    while looks > 0, flows.find(packet.key, at: clock.tick) == nil { looks &-= 1 }
+    judgeFlow(packet)
+  }
+
+  /// Fills a place in; returns the word that brings it to life.
+  private func fill(_ session: UInt32, _ draft: Draft, _ kind: UInt8) -> SessionWord {
     let original = flows.sessions.flow(session &<< 1)
     let reply = flows.sessions.flow(session &<< 1 | 1)
     let common = flows.sessions.common(session)
@@ -122,13 +137,15 @@ extension Core {
     let timeout = timeouts.idle(kind: kind, key: draft.key, state: SessionState.opening)
     original.timeout = timeout
     reply.timeout = timeout
-    common.timeout = timeout
-    common.state = kind == FlowKind.tcp ? SessionState.opening : SessionState.open
     common.origin = draft.origin
+    common.mapping = draft.mapping
+    common.remote = draft.remote
+    common.pinned = draft.pinned
     original.lastSeen = clock.tickUp
     reply.lastSeen = clock.tickUp
     original.planGeneration = generation
     reply.planGeneration = generation
+    return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
   }
 
   // MARK: The source that the target sees
@@ -183,16 +200,18 @@ extension Core {
       ports: UInt64(key.sourcePort)
         | UInt64(rule == .addressAndPortDependent ? key.destinationPort : 0) &<< 16,
       pool: pool, ipProtocol: key.ipProtocol)
-    if let mapping = mapping(inside: inside) {
+    if let mapping = useMapping(inside: inside) {
       draft.mapping = mapping
     } else {
-      guard flows.hasRoomForMapping(at: clock.tick) else { return .tableFull }
       let made = flows.makeMapping(
         inside: inside, address: address, ranges: ranges, filtering: filtering,
-        interface: UInt16(truncatingIfNeeded: ingress), at: clock.tick)
-      guard let made else { return .noPort }
-      flows.mappings[made].planGeneration = generation
-      draft.mapping = made
+        interface: UInt16(truncatingIfNeeded: ingress), generation: generation, at: clock.tick)
+      switch made {
+      case .made(let mapping): draft.mapping = mapping
+      case .noPort: return .noPort
+      case .full: return .tableFull
+      case .taken, .contended: return .insertContention
+      }
     }
     draft.setSource(address, flows.mappings[draft.mapping].outsidePort)
     return isFree(draft) ? nil : .noPort

@@ -51,15 +51,15 @@ extension Core {
 
   /// The flow that a packet with this key belongs to.
   mutating func standing(of key: FlowKey) -> Standing {
-    guard let flow = flows.find(key, at: clock.tick) else { return .none }
-    let session = flow &>> 1
-    let common = flows.sessions.common(session)
-    if common.state != SessionState.cut, isStale(session: session) { review(session: session) }
-    if common.state == SessionState.free { return .none }
-    if common.state == SessionState.cut { return .cut(flow) }
-    guard flows.sessions.isExpired(session, at: clock.tick) else { return .live(flow) }
-    flows.expire(session)
-    return .none
+    guard var flow = flows.find(key, at: clock.tick) else { return .none }
+    let state = flows.sessions.common(flow &>> 1).state
+    // One that another worker is just making has the state free.
+    if state != SessionState.cut, state != SessionState.free, isStale(session: flow &>> 1) {
+      review(session: flow &>> 1)
+      guard let found = flows.find(key, at: clock.tick) else { return .none }
+      flow = found
+    }
+    return flows.sessions.common(flow &>> 1).state == SessionState.cut ? .cut(flow) : .live(flow)
   }
 
   /// Like `standing`, where only a live session matters; a mark in the way is taken out.
@@ -68,7 +68,7 @@ extension Core {
     case .none: return false
     case .live: return true
     case .cut(let flow):
-      flows.expire(flow &>> 1)
+      flows.remove(flow &>> 1)
       return false
     }
   }
@@ -88,25 +88,24 @@ extension Core {
     switch rules.fate(of: session, in: flows) {
     case .kept(let origin): confirm(session, origin)
     case .retargeted:
-      counters.add(.sessionRetargeted)
-      flows.end(session, leavesMark: false, timeout: 0, at: clock.tickUp)
+      if flows.end(session, leavesMark: false, timeout: 0, at: clock.tickUp) { counters.add(.sessionRetargeted) }
     case .cut: cut(session)
     }
   }
 
   /// Ends a session at once. A TCP session leaves a mark, so that what its ends still send can begin nothing.
   mutating func cut(_ session: UInt32) {
-    counters.add(.sessionCut)
     let isTCP = flows.sessions.flow(session &<< 1).kind == FlowKind.tcp
-    flows.end(session, leavesMark: isTCP, timeout: timeouts.tcp.reset, at: clock.tickUp)
+    if flows.end(session, leavesMark: isTCP, timeout: timeouts.tcp.reset, at: clock.tickUp) {
+      counters.add(.sessionCut)
+    }
   }
 
   private func confirm(_ session: UInt32, _ origin: Origin) {
     let common = flows.sessions.common(session)
     let original = flows.sessions.flow(session &<< 1)
-    let timeout = timeouts.idle(kind: original.kind, key: original.key, state: common.state)
+    let timeout = common.setTimeout { timeouts.idle(kind: original.kind, key: original.key, state: $0) }
     common.origin = origin
-    common.timeout = timeout
     for flow in [original, flows.sessions.flow(session &<< 1 | 1)] {
       flow.timeout = timeout
       // Routes may have changed: looked up again when it is needed.
@@ -124,9 +123,9 @@ extension Core {
       return false
     }
     // What its sessions permit (filtering) must be true under the current rules too.
-    var session = line.head
+    var session = flows.firstSession(mapping)
     while session != 0 {
-      let next = flows.sessions.common(session).next
+      let next = flows.nextSession(session)
       if isStale(session: session) { review(session: session) }
       session = next
     }
@@ -138,8 +137,13 @@ extension Core {
   /// Ends a mapping with every session that it has, or that goes to it; its port is free at once.
   mutating func cut(mapping: UInt32) {
     let line = flows.mappings[mapping]
-    while line.state == MappingState.live, line.head != 0 { cut(line.head) }
-    if line.state == MappingState.live, line.pins != 0 {
+    var session = flows.firstSession(mapping)
+    while session != 0 {
+      let next = flows.nextSession(session)
+      cut(session)
+      session = next
+    }
+    if line.state == MappingState.live {
       // Hairpin sessions to a mapping are in no list: there are few, and this is rare.
       for session in 1..<max(1, flows.sessions.highWater)
       where flows.sessions.common(session).state != SessionState.free
@@ -157,10 +161,13 @@ extension Core {
     return review(mapping: mapping) ? mapping : nil
   }
 
-  /// The live mapping of an inside endpoint under the current rules.
-  mutating func mapping(inside key: FlowKey) -> UInt32? {
-    guard let mapping = flows.mapping(inside: key, at: clock.tick) else { return nil }
-    return review(mapping: mapping) ? mapping : nil
+  /// The live mapping of an inside endpoint under the current rules, with one user more.
+  mutating func useMapping(inside key: FlowKey) -> UInt32? {
+    guard let mapping = flows.use(inside: key, at: clock.tick) else { return nil }
+    if review(mapping: mapping) { return mapping }
+    flows.letGo(mapping)
+    flows.endUnused(mapping)
+    return nil
   }
 
   // MARK: The pass
@@ -198,8 +205,12 @@ extension Core {
 
   private mutating func reviewPlace(_ session: UInt32) {
     let state = flows.sessions.common(session).state
-    guard state != SessionState.free, state != SessionState.cut, isStale(session: session) else { return }
-    if flows.sessions.isExpired(session, at: clock.tick) { flows.expire(session) } else { review(session: session) }
+    guard state != SessionState.free, state < SessionState.cut, isStale(session: session) else { return }
+    if flows.sessions.isExpired(session, at: clock.tick) {
+      flows.expire(session, at: clock.tick)
+    } else {
+      review(session: session)
+    }
   }
 
   // MARK: What is cut

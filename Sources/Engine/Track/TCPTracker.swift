@@ -1,3 +1,5 @@
+import Synchronization
+
 /// Follows a TCP connection as far as its timers need, and never stands in its way: every segment is translated, whatever
 /// the tracker makes of it. What it guards is the session's life.
 ///
@@ -22,7 +24,7 @@
 /// - A FIN that data follows was somebody else's: nobody sends behind his own.
 /// - Where we have not seen enough to judge (picked up, or one direction only), everything counts as inside the window.
 struct TCPTracker {
-  // Marks of one direction (CommonLine offset 2).
+  // Marks of one direction (SessionWord.marks).
   private static let seen: UInt8 = 1
   private static let acknowledged: UInt8 = 2
   private static let finished: UInt8 = 4
@@ -39,23 +41,37 @@ struct TCPTracker {
   /// How far back a retransmission may lie at least; also the largest window without scaling.
   private static let unscaledWindow: UInt32 = 0xFFFF
 
-  private let line: UnsafeMutableRawPointer
+  private let common: CommonLine
 
   @inline(__always)
-  init(_ common: CommonLine) { line = common.line }
+  init(_ common: CommonLine) { self.common = common }
+
+  // Two workers may be here at once, each with a direction's segment. Every word is atomic by itself; the state changes by
+  // compare-and-swap, and only from the state that was judged. One side may then see the other's window a segment late,
+  // as it could on the wire.
 
   // All numbers of the window are in host order; arithmetic is modulo 2^32 (RFC 9293 section 3.4).
   @inline(__always)
-  private func marks(_ d: Int) -> UInt8 { line.byte(2 &+ d) }
+  private func marks(_ d: Int) -> UInt8 { common.word.marks(d) }
+  private func mark(_ d: Int, _ bits: UInt8) { common.mark(d, bits) }
   @inline(__always)
-  private func mark(_ d: Int, _ bit: UInt8) { line.put(line.byte(2 &+ d) | bit, 2 &+ d) }
+  private func unmark(_ d: Int, _ bits: UInt8) { common.unmark(d, bits) }
   @inline(__always)
-  private func unmark(_ d: Int, _ bit: UInt8) { line.put(line.byte(2 &+ d) & ~bit, 2 &+ d) }
+  private func scale(_ d: Int) -> UInt32 { UInt32(scaleByte(d).plain & 15) }
   @inline(__always)
-  private func scale(_ d: Int) -> UInt32 { UInt32(line.byte(40 &+ d) & 15) }
+  private func scaleByte(_ d: Int) -> UnsafeMutablePointer<Atomic<UInt8>> { shared8(common.line, 40 &+ d) }
   @inline(__always)
-  private func side(_ d: Int) -> UnsafeMutablePointer<UInt32> {
-    (line + (16 &+ d &* 12)).assumingMemoryBound(to: UInt32.self)
+  private func side(_ d: Int) -> Side { Side(start: common.line + (16 &+ d &* 12)) }
+
+  /// The three words of a side.
+  private struct Side {
+    let start: UnsafeMutableRawPointer
+
+    @inline(__always)
+    subscript(place: Int) -> UInt32 {
+      get { shared32(start, place &* 4).plain }
+      nonmutating set { shared32(start, place &* 4).plain = newValue }
+    }
   }
 
   // Places in a side's three words.
@@ -149,23 +165,22 @@ struct TCPTracker {
 
   /// Moves the state. True where the segment refreshes the timer.
   func track(
-    _ common: CommonLine, _ d: Int, _ segment: Segment, tcp: UnsafeMutableRawPointer, headerLength: Int,
+    _ d: Int, _ segment: Segment, tcp: UnsafeMutableRawPointer, headerLength: Int,
     timeouts: TCPTimeouts
   ) -> Bool {
     if segment.has(TCPHeader.rst) {
       guard isExactReset(d, segment) else { return false }
-      if common.state != SessionState.reset { common.stateBeforeReset = common.state }
-      enter(SessionState.reset, common, timeouts)
+      enter(SessionState.reset, from: common.state, timeouts)
       return true
     }
     if segment.has(TCPHeader.syn) {
-      return synchronize(common, d, segment, tcp: tcp, headerLength: headerLength, timeouts)
+      return synchronize(d, segment, tcp: tcp, headerLength: headerLength, timeouts)
     }
-    if common.state == SessionState.reset { enter(common.stateBeforeReset, common, timeouts) }
+    returnFromReset(timeouts)
     // Outside of the window it may still be the receiver's: our picture has gaps. So it keeps the session, and no more.
     guard isCredible(d, segment) else { return true }
     follow(d, segment)
-    move(common, timeouts)
+    move(timeouts)
     return true
   }
 
@@ -180,7 +195,7 @@ struct TCPTracker {
     if marks(d) & Self.seen == 0 {
       mine[Self.end] = segment.end
       mark(d, Self.seen | Self.pickedUp)
-      line.put(Self.largestScale, 40 &+ d)
+      scaleByte(d).plain = Self.largestScale
     }
     if segment.has(TCPHeader.ack), marks(d) & Self.acknowledged == 0 { acknowledgeFirst(d, segment) }
     if marks(d) & Self.acknowledged != 0 {
@@ -213,38 +228,53 @@ struct TCPTracker {
     mark(d, Self.acknowledged)
   }
 
-  private func move(_ common: CommonLine, _ timeouts: TCPTimeouts) {
+  private func move(_ timeouts: TCPTimeouts) {
     let both = marks(0) & marks(1)
     if common.state == SessionState.opening, both & Self.acknowledged != 0 {
-      enter(SessionState.established, common, timeouts)
+      enter(SessionState.established, from: SessionState.opening, timeouts)
     }
     if common.state == SessionState.established, both & Self.finished != 0 {
-      enter(SessionState.closing, common, timeouts)
+      enter(SessionState.closing, from: SessionState.established, timeouts)
     } else if common.state == SessionState.closing, both & Self.finished == 0 {
-      enter(SessionState.established, common, timeouts)
+      enter(SessionState.established, from: SessionState.closing, timeouts)
     }
   }
 
-  private func enter(_ state: UInt8, _ common: CommonLine, _ timeouts: TCPTimeouts) {
-    common.state = state
-    common.timeout = timeouts.idle(in: state)
+  private func returnFromReset(_ timeouts: TCPTimeouts) {
+    let word = common.word
+    if word.state == SessionState.reset { enter(word.stateBeforeReset, from: SessionState.reset, timeouts) }
+  }
+
+  /// Enters a state, unless another worker has been faster: then its segment came first. A session that is being taken
+  /// out stays as it is; this segment goes out as its last.
+  private func enter(_ state: UInt8, from judged: UInt8, _ timeouts: TCPTimeouts, clearsMarks: Bool = false) {
+    while true {
+      let before = common.word
+      guard before.state == judged, judged != SessionState.free, judged < SessionState.cut else { return }
+      var after = before
+      after.state = state
+      after.timeout = timeouts.idle(in: state)
+      if state == SessionState.reset, judged != SessionState.reset { after.stateBeforeReset = judged }
+      if clearsMarks { after.clearMarks() }
+      if common.exchange(before, after) { return }
+    }
   }
 
   // MARK: SYN
 
   /// A segment with SYN: begins, repeats or answers a beginning, or means nothing.
   private func synchronize(
-    _ common: CommonLine, _ d: Int, _ segment: Segment, tcp: UnsafeMutableRawPointer, headerLength: Int,
+    _ d: Int, _ segment: Segment, tcp: UnsafeMutableRawPointer, headerLength: Int,
     _ timeouts: TCPTimeouts
   ) -> Bool {
     let isAnswer = segment.has(TCPHeader.ack)
     switch common.state {
     case SessionState.opening: break
-    case SessionState.closing where !isAnswer, SessionState.reset where !isAnswer: reopen(common, timeouts)
+    case SessionState.closing where !isAnswer, SessionState.reset where !isAnswer: reopen(timeouts)
     case SessionState.reset:
-      enter(common.stateBeforeReset, common, timeouts)
+      returnFromReset(timeouts)
       return true
-    case SessionState.established where isAnswer && marks(1 &- d) & Self.reopening != 0: reopen(common, timeouts)
+    case SessionState.established where isAnswer && marks(1 &- d) & Self.reopening != 0: reopen(timeouts)
     case SessionState.established where !isAnswer:
       mark(d, Self.reopening)
       return false
@@ -257,25 +287,23 @@ struct TCPTracker {
     unmark(d, Self.pickedUp)
     learnScale(d, TCPHeader.windowScale(tcp, headerLength: headerLength))
     if isAnswer, marks(d) & Self.acknowledged == 0 { acknowledgeFirst(d, segment) }
-    move(common, timeouts)
+    move(timeouts)
     return true
   }
 
-  private func reopen(_ common: CommonLine, _ timeouts: TCPTimeouts) {
-    enter(SessionState.opening, common, timeouts)
-    line.put(0, 2)
-    line.put(0, 3)
-    line.put(Self.largestScale, 40)
-    line.put(Self.largestScale, 41)
+  private func reopen(_ timeouts: TCPTimeouts) {
+    enter(SessionState.opening, from: common.state, timeouts, clearsMarks: true)
+    scaleByte(0).plain = Self.largestScale
+    scaleByte(1).plain = Self.largestScale
   }
 
   /// Scaling holds only where both SYNs offer it (RFC 7323 section 2.2).
   private func learnScale(_ d: Int, _ scale: UInt8?) {
-    line.put(scale ?? Self.unscaled, 40 &+ d)
+    scaleByte(d).plain = scale ?? Self.unscaled
     if scale == nil {
-      line.put(Self.unscaled, 40 &+ (1 &- d))
-    } else if line.byte(40 &+ (1 &- d)) == Self.unscaled {
-      line.put(Self.unscaled, 40 &+ d)
+      scaleByte(1 &- d).plain = Self.unscaled
+    } else if scaleByte(1 &- d).plain == Self.unscaled {
+      scaleByte(d).plain = Self.unscaled
     }
   }
 
