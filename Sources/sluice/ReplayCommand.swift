@@ -41,6 +41,12 @@ struct ReplayCommand: ParsableCommand {
       valueName: "max|real|factor"))
   var speed = "max"
 
+  @Option(
+    help: ArgumentHelp(
+      "Write everything that came and left into one capture, each frame with the decision about it.",
+      valueName: "file.pcapng"))
+  var annotate: String?
+
   @Option(help: ArgumentHelp("Run on after the last frame: 90s, 5m, 2h4m, or idle.", valueName: "duration|idle"))
   var until: String?
 
@@ -118,7 +124,10 @@ struct ReplayCommand: ParsableCommand {
     let bar = ProgressBar()
     if let bar { replay.onProgress = { bar.show($0) } }
     defer { bar?.clear() }
-    return try runReplay(settings) { try replay.run() }
+    return try runReplay(settings) {
+      guard let annotate else { return try replay.run() }
+      return try replay.run(annotating: annotate, settings: settings)
+    }
   }
 
   private func publish(_ counters: ReplayReport) throws {

@@ -11,6 +11,7 @@ struct Sluice: ParsableCommand {
       CheckCommand.self,
       ReplayCommand.self,
       ExplainCommand.self,
+      WhatIfCommand.self,
       BenchCommand.self,
       LabCommand.self,
       StatusCommand.self,

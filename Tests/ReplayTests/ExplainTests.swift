@@ -125,7 +125,7 @@ import Testing
     #expect(explained > 10_000)
   }
 
-  private static let corpusConfiguration = """
+  static let corpusConfiguration = """
     [engine]
     sessions = 4096
 

@@ -1,0 +1,115 @@
+import Capture
+import Engine
+
+/// A flow as it comes in: one direction of a conversation, by the names of the capture.
+public struct FlowName: Hashable, Sendable, Codable, Comparable, CustomStringConvertible {
+  // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+  public var interface: String
+  /// "tcp", "udp", "icmp", or a number.
+  public var ipProtocol: String
+  public var source: String
+  public var destination: String
+
+  enum CodingKeys: String, CodingKey {
+    case interface, source, destination
+    case ipProtocol = "protocol"
+  }
+
+  /// `wan tcp 198.51.100.7:4000 > 203.0.113.1:80`.
+  public var description: String { "\(interface) \(ipProtocol) \(source) > \(destination)" }
+
+  public static func < (left: Self, right: Self) -> Bool { left.description < right.description }
+
+  /// nil for what is no IPv4.
+  init?(_ bytes: UnsafeMutableRawPointer, length: Int, interface: String, isEthernet: Bool) {
+    guard let layout = FrameLayout(bytes, length: length, isEthernet: isEthernet), layout.etherType == 0x0800,
+      let ip = IPv4Layout(bytes, at: layout.network, end: length)
+    else { return nil }
+    self.interface = interface
+    let addresses = [12, 16].map { "\(IPv4Address(wire: bytes.wire32(ip.start + $0)))" }
+    var ports: (UInt16, UInt16)?
+    switch ip.ipProtocol {
+    case 1:
+      ipProtocol = "icmp"
+      if ip.isFirst, ip.transport + 8 <= ip.end {
+        // Echo by identifier, everything else by type.
+        let type = bytes.byte(ip.transport)
+        let number = type == 0 || type == 8 ? bytes.number16(ip.transport + 4) : UInt16(type)
+        ports = type == 0 ? (0, number) : (number, 0)
+      }
+    case 6, 17:
+      ipProtocol = ip.ipProtocol == 6 ? "tcp" : "udp"
+      if ip.isFirst, ip.transport + 4 <= ip.end {
+        ports = (bytes.number16(ip.transport), bytes.number16(ip.transport + 2))
+      }
+    default: ipProtocol = "\(ip.ipProtocol)"
+    }
+    source = addresses[0] + (ports.map { ":\($0.0)" } ?? "")
+    destination = addresses[1] + (ports.map { ":\($0.1)" } ?? "")
+  }
+}
+
+/// What became of a flow under one configuration.
+public struct FlowOutcome: Hashable, Sendable, Codable {
+  // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+  public var frames = 0
+  public var forwarded = 0
+  /// Of the first forwarded frame.
+  public var egress: String?
+  public var source: String?
+  public var destination: String?
+  /// Dropped frames by reason, and the others that did not leave by verdict.
+  public var stopped: [String: Int] = [:]
+
+  /// `-> lan 198.51.100.7:4000 > 192.168.1.10:80`, or why not.
+  public var text: String {
+    if let egress, let source, let destination { return "-> \(egress) \(source) > \(destination)" }
+    if frames == 0 { return "-" }
+    return stopped.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key).joined(separator: ", ")
+  }
+}
+
+/// Counts what becomes of every flow of a replay.
+final class FlowTally: ReplayObserver {
+  private let plan: Plan
+  private(set) var flows: [FlowName: FlowOutcome] = [:]
+  var isDone: Bool { false }
+
+  init(_ plan: Plan) { self.plan = plan }
+
+  func judge(_ slot: UnsafeMutablePointer<FrameSlot>, number: Int, with forwarder: inout Forwarder) {
+    let name = name(slot, on: Int(slot.pointee.link))
+    forwarder.process(slot, count: 1)
+    guard let name else { return }
+    flows[name, default: FlowOutcome()].add(slot.pointee) {
+      self.name(slot, on: Int(slot.pointee.egress))
+    }
+  }
+
+  func timersFired(_ forwarder: borrowing Forwarder) {}
+
+  private func name(_ slot: UnsafeMutablePointer<FrameSlot>, on interface: Int) -> FlowName? {
+    let interface = plan.interfaces[interface]
+    return FlowName(
+      slot.pointee.bytes, length: Int(slot.pointee.length), interface: interface.name,
+      isEthernet: interface.link == .ethernet)
+  }
+}
+
+extension FlowOutcome {
+  /// - Parameter leaving: the frame's flow as it leaves.
+  fileprivate mutating func add(_ slot: FrameSlot, leaving: () -> FlowName?) {
+    frames += 1
+    switch slot.verdict {
+    case .forward:
+      forwarded += 1
+      if egress == nil, let name = leaving() {
+        egress = name.interface
+        source = name.source
+        destination = name.destination
+      }
+    case .drop: stopped[slot.reason.name, default: 0] += 1
+    default: stopped[slot.verdict.name, default: 0] += 1
+    }
+  }
+}
