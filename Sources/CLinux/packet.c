@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "packet.h"
 
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <errno.h>
 #include <net/if.h>
 #include <string.h>
@@ -44,4 +46,15 @@ failed:
   code = errno;
   close(any);
   return code;
+}
+
+int sluice_watch_addresses(void) {
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR};
+  int watch = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+  if (watch < 0) return -1;
+  if (bind(watch, (struct sockaddr *)&address, sizeof address) == 0) return watch;
+  int code = errno;
+  close(watch);
+  errno = code;
+  return -1;
 }

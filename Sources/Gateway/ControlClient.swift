@@ -48,6 +48,7 @@ public enum ControlClient {
     guard let answer = try? JSONDecoder().decode(ControlAnswer.self, from: Data(received)) else {
       throw .failed("the gateway at \(path) broke off its answer")
     }
+    if let mistakes = answer.mistakes { throw .mistakes(mistakes) }
     if let error = answer.error { throw .failed(error) }
     return answer
   }

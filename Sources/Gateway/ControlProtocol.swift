@@ -1,11 +1,12 @@
 import Engine
 import Explain
+import Settings
 
 /// What clients ask a running gateway: one JSON object on one line, answered by one line; then the connection closes.
 public struct ControlRequest: Codable, Sendable {
   /// A command of the protocol.
   public enum Command: String, Codable, Sendable {
-    case status, flows
+    case status, flows, flow, kill, reload, forecast, forwards, forward
     /// Explain frames from now on (`watch`); what has been explained since.
     case explain, explained
   }
@@ -13,17 +14,25 @@ public struct ControlRequest: Codable, Sendable {
   public var command: Command
   /// At most so many sessions.
   public var limit: Int?
+  /// Of the session to show or to kill.
+  public var identity: UInt64?
+  /// The forward to change.
+  public var edit: ForwardEdit?
   /// Which frames to explain.
   public var watch: WatchRequest?
 
-  public init(_ command: Command, limit: Int? = nil, watch: WatchRequest? = nil) {
+  public init(
+    _ command: Command, limit: Int? = nil, identity: UInt64? = nil, edit: ForwardEdit? = nil, watch: WatchRequest? = nil
+  ) {
     self.command = command
     self.limit = limit
+    self.identity = identity
+    self.edit = edit
     self.watch = watch
   }
 
   /// Longest request that is read, in bytes.
-  static let maximumBytes = 4096
+  static let maximumBytes = 16_384
   /// Most sessions that one answer holds: the worker stands still while it copies them.
   public static let maximumSessions = 10_000
 }
@@ -31,11 +40,38 @@ public struct ControlRequest: Codable, Sendable {
 /// A gateway's answer: one of its members is there.
 public struct ControlAnswer: Codable, Sendable {
   public var error: String?
+  /// Everything that is wrong with the configuration that was to be taken over.
+  public var mistakes: [String]?
   public var status: StatusReport?
   public var flows: [FlowReport]?
   public var explained: [ExplanationReport]?
   /// Whether more may be explained.
   public var isWatching: Bool?
+  public var forwards: [ForwardReport]?
+  public var reload: ReloadReport?
+  public var forecast: ForecastReport?
+}
+
+/// What a reload has done.
+public struct ReloadReport: Codable, Sendable, Equatable {
+  /// False where the configuration says what it said before.
+  public var changed: Bool
+}
+
+/// What a reload would do to the live sessions.
+public struct ForecastReport: Codable, Sendable {
+  public struct Session: Codable, Sendable {
+    /// "kept", "retargeted" or "cut".
+    public var fate: String
+    public var flow: FlowReport
+  }
+
+  public var changed: Bool
+  public var kept = 0
+  public var retargeted = 0
+  public var cut = 0
+  /// Those that are not kept first; at most as many as asked for.
+  public var sessions: [Session] = []
 }
 
 /// A running gateway at one moment.

@@ -3,13 +3,10 @@ import PacketIO
 
 /// Notices once a second what has become of the devices since the start.
 struct DeviceWatch: Sendable {
-  private var known: [(device: PacketDevice, addresses: [IPv4Prefix]?, isThere: Bool)]
+  private var known: [(device: PacketDevice, isThere: Bool)]
 
   init(_ complete: CompletePlan) {
-    known = complete.links.links.map { link in
-      let isAutomatic = link.interfaces.contains { complete.plan.interfaces[$0].isAutomatic }
-      return (link.device, isAutomatic ? link.device.addresses() : nil, true)
-    }
+    known = complete.links.links.map { ($0.device, true) }
   }
 
   /// One sentence for each thing that has changed.
@@ -30,10 +27,6 @@ struct DeviceWatch: Sendable {
       }
       if new.mac != old.mac {
         changes.append("device \(old.name) has another MAC address now; restart sluice to use it")
-      }
-      if let addresses = known[index].addresses, case let now = new.addresses(), now != addresses {
-        changes.append("device \(old.name) has other addresses now; restart sluice to use them")
-        known[index].addresses = now
       }
       known[index].device = new
     }

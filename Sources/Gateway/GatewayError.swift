@@ -5,6 +5,8 @@ import Settings
 public enum GatewayError: Error, CustomStringConvertible {
   /// The configuration does not fit this host.
   case configuration(SettingsError)
+  /// A configuration that a running gateway was to take over is wrong, or would need a restart: all of it.
+  case mistakes([String])
   /// Privileges are missing.
   case notPermitted(String)
   /// Anything else.
@@ -17,6 +19,7 @@ public enum GatewayError: Error, CustomStringConvertible {
   public var description: String {
     switch self {
     case .configuration(let error): "\(error)"
+    case .mistakes(let lines): lines.joined(separator: "\n")
     case .notPermitted(let text), .failed(let text): text
     }
   }

@@ -16,7 +16,7 @@ public struct GatewayOptions: Sendable {
   /// Path of the control socket; nil for the namespace's own.
   public var controlPath: String?
   public var version = ""
-  /// Re-reads the configuration file: what SIGHUP does.
+  /// Reads the configuration file again, for SIGHUP and `sluice reload`.
   public var reread: (@Sendable () throws -> SettingsFile)?
 
   public init() {}
@@ -24,14 +24,16 @@ public struct GatewayOptions: Sendable {
 
 /// A gateway from start to end. The main thread does everything but frames: signals, clients, statistics.
 public struct GatewayRun: ~Copyable {
-  private let complete: CompletePlan
-  private let settings: SettingsFile
-  private let options: GatewayOptions
-  private let logger: Logger
+  /// What it runs with: as it is written, and completed from the devices.
+  var settings: SettingsFile
+  var complete: CompletePlan
+  let options: GatewayOptions
+  let logger: Logger
   private let signals: HostSignals
-  private let quieting: HostQuieting
+  let quieting: HostQuieting
   private let control: ControlServer
-  private let worker: WorkerThread
+  let worker: WorkerThread
+  private let addresses: AddressWatch
   private var sharing: RingSharing
   /// Of each link.
   private let descriptors: [[Int32]]
@@ -85,10 +87,12 @@ public struct GatewayRun: ~Copyable {
       try sharing.start()
       let transmitter = try Transmitter.open(devices: complete.links.deviceOfInterface)
       let mailbox = try Mailbox()
+      let addresses = try AddressWatch()
       try Privileges.drop()
       return try GatewayRun(
-        complete: complete, settings: settings, options: options, logger: logger, signals: signals, quieting: quieting,
-        control: control, mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings,
+        settings: settings, complete: complete, options: options, logger: logger, signals: signals, quieting: quieting,
+        control: control,
+        addresses: addresses, mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings,
         transmitter: transmitter)
     } catch let error as GatewayError {
       throw error
@@ -100,9 +104,10 @@ public struct GatewayRun: ~Copyable {
   }
 
   private init(
-    complete: CompletePlan, settings: SettingsFile, options: GatewayOptions, logger: Logger,
+    settings: SettingsFile, complete: CompletePlan, options: GatewayOptions, logger: Logger,
     signals: consuming HostSignals,
-    quieting: HostQuieting, control: ControlServer, mailbox: Mailbox, forwarder: consuming Forwarder,
+    quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, mailbox: Mailbox,
+    forwarder: consuming Forwarder,
     sharing: RingSharing, rings: consuming RingSet, transmitter: consuming Transmitter
   ) throws(GatewayError) {
     let descriptors = rings.descriptors
@@ -115,8 +120,9 @@ public struct GatewayRun: ~Copyable {
       Worker(
         judge: forwarder, rings: rings, transmitter: transmitter, interfaceCount: complete.plan.interfaces.count,
         mailbox: mailbox, options: workerOptions))
-    self.complete = complete
     self.settings = settings
+    self.complete = complete
+    self.addresses = addresses
     self.options = options
     self.logger = logger
     self.signals = signals
@@ -170,13 +176,13 @@ public struct GatewayRun: ~Copyable {
         nextSecond = now + 1_000_000_000
         everySecond()
       }
-      var entries = [signals.descriptor, quieting.descriptor, sharing.descriptor].map {
+      var entries = [signals.descriptor, quieting.descriptor, sharing.descriptor, addresses.descriptor].map {
         pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
       }
       entries += control.pollEntries
       _ = sluice_poll(&entries, UInt(entries.count), nextSecond - min(now, nextSecond))
       while let signal = signals.next() {
-        if signal == SIGHUP { reload() } else { return nil }
+        if signal == SIGHUP { _ = try? reloadLogged() } else { return nil }
       }
       if entries[1].revents != 0 && !quieting.isAlive {
         // SIGTERM to the whole control group ends nft before us; that is no failure.
@@ -185,6 +191,9 @@ public struct GatewayRun: ~Copyable {
         return .failed("nft ended, and with it the rules that hid frames from this host's own stack")
       }
       if entries[2].revents != 0 { shareOut() }
+      if entries[3].revents != 0, addresses.hasChanged(), complete.plan.interfaces.contains(where: \.isAutomatic) {
+        followAddresses()
+      }
       control.serve { request in answer(request) }
     }
   }
@@ -204,17 +213,20 @@ public struct GatewayRun: ~Copyable {
   }
 
   private mutating func answer(_ request: ControlRequest) -> ControlAnswer {
-    if request.command == .explain || request.command == .explained { return explain(request) }
-    let limit = request.command == .flows ? max(0, min(request.limit ?? 100, ControlRequest.maximumSessions)) : 0
-    guard let report = worker.mailbox.ask(.report(sessionLimit: limit), within: 2000) else {
-      return ControlAnswer(error: "the worker is too busy to answer")
-    }
+    let limit = max(0, min(request.limit ?? 100, ControlRequest.maximumSessions))
     switch request.command {
-    case .status:
+    case .status, .flows:
+      let isList = request.command == .flows
+      guard let report = worker.mailbox.ask(.report(sessionLimit: isList ? limit : 0), within: 2000) else {
+        return ControlAnswer(error: "the worker is too busy to answer")
+      }
+      if isList { return ControlAnswer(flows: report.sessions.map { FlowReport($0, complete.plan) }) }
       readRings()
       return ControlAnswer(status: status(report))
     case .explain, .explained: return explain(request)
-    case .flows: return ControlAnswer(flows: report.sessions.map { FlowReport($0, complete.plan) })
+    case .flow, .kill: return answerSession(request)
+    case .forwards: return ControlAnswer(forwards: settings.forwardReports)
+    case .reload, .forecast, .forward: return answerChange(request, limit: limit)
     }
   }
 
@@ -240,6 +252,18 @@ public struct GatewayRun: ~Copyable {
     return ControlAnswer(explained: report.explained, isWatching: report.isWatching)
   }
 
+  /// Shows one session, or ends it.
+  private func answerSession(_ request: ControlRequest) -> ControlAnswer {
+    guard let identity = request.identity else { return ControlAnswer(error: "no session is named") }
+    guard let session = worker.mailbox.demand(.session(identity: identity)).session else {
+      return ControlAnswer(error: "there is no session \(identity); `flow list` tells which there are")
+    }
+    if request.command == .kill, !worker.mailbox.demand(.cut(identity: identity)).isFound {
+      return ControlAnswer(error: "session \(identity) has ended by itself")
+    }
+    return ControlAnswer(flows: [FlowReport(session, complete.plan)])
+  }
+
   private func status(_ report: EngineReport) -> StatusReport {
     var byDevice: [String: StatusReport.Ring] = [:]
     for (index, link) in complete.links.links.enumerated() {
@@ -250,21 +274,6 @@ public struct GatewayRun: ~Copyable {
     return StatusReport(
       report, plan: complete.plan, rings: byDevice, version: options.version, process: getpid(),
       uptime: monotonicTime() - started)
-  }
-
-  /// SIGHUP: the new configuration is checked; taking it over needs a restart so far.
-  private func reload() {
-    do {
-      guard let settings = try options.reread?() else { return }
-      let plan = try CompletePlan(settings).plan
-      if plan == complete.plan {
-        logger.notice("configuration re-read: nothing has changed")
-      } else {
-        logger.warning("configuration re-read: it is good and differs; restart sluice to use it")
-      }
-    } catch {
-      logger.error("configuration re-read, and still running with the old one: \(error)")
-    }
   }
 
   // MARK: End

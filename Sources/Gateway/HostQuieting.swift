@@ -13,6 +13,7 @@ final class HostQuieting {
   /// Our end of nft's standard input and output.
   let descriptor: Int32
   private var isOpen = true
+  private var installed: [(device: PacketDevice, rules: QuietingRules)] = []
 
   /// Milliseconds that another gateway's table may outlive it, after it was killed: nft must see its input end.
   private static let leaseMilliseconds = 2000
@@ -34,7 +35,27 @@ final class HostQuieting {
       throw .failed("cannot start nft: \(String(cString: strerror(-nft))); install the package nftables")
     }
     for (device, rules) in rules { try install(rules, on: device) }
+    installed = rules
   }
+
+  /// Puts other rules in the place of those of each device, in one step for each.
+  ///
+  /// - Throws: where nft refuses; the device has its old rules then, earlier ones have their new ones.
+  func replace(_ rules: [QuietingRules]) throws(GatewayError) {
+    for (index, new) in rules.enumerated() where installed[index].rules != new {
+      let device = installed[index].device
+      let chain = "netdev sluice_\(device.index) ingress"
+      let commands = ["flush chain \(chain)"] + new.rules.map { "add rule \(chain) \($0)" }
+      let said = try run(commands.joined(separator: "; ")).joined(separator: "\n")
+      guard said.isEmpty else {
+        throw .failed("nft refuses to hide what sluice takes on \(device.name) from the host: \(said)")
+      }
+      installed[index].rules = new
+    }
+  }
+
+  /// The rules of each device.
+  var rules: [QuietingRules] { installed.map(\.rules) }
 
   deinit { remove() }
 

@@ -19,6 +19,8 @@ protocol Judge: ~Copyable {
   ) -> ExplanationReport?
   /// What is known of `interfaces` interfaces, and at most `sessionLimit` sessions.
   func report(interfaces: Int, sessionLimit: Int) -> EngineReport
+  /// Answers what is no plain report, between two bursts. After `replace` the outbox holds what left because of it.
+  mutating func answer(_ question: Mailbox.Question) -> EngineReport
 }
 
 /// Everything an engine says of itself, copied out.
@@ -35,6 +37,16 @@ struct EngineReport: Sendable {
   /// Frames explained since the last question about them, and whether more may follow.
   var explained: [ExplanationReport] = []
   var isWatching = false
+  /// Places of the session table that were ever used.
+  var places = 0
+
+  // Answers to single questions.
+  var forecasts: [SessionForecast] = []
+  var session: SessionReport?
+  var isFound = false
+  /// The rules before, after `replace`; nil where it was refused.
+  var replaced: Rules?
+  var refusal: String?
 }
 
 extension Forwarder: Judge {
@@ -53,7 +65,21 @@ extension Forwarder: Judge {
     report.events = Event.allCases.map { count(of: $0) }
     report.sessionCounts = sessionCounts
     report.tableBytes = tableBytes
+    report.places = sessionPlaces
     if sessionLimit > 0 { report.sessions = sessions(limit: sessionLimit) }
     return report
+  }
+
+  mutating func answer(_ question: Mailbox.Question) -> EngineReport {
+    var answer = EngineReport()
+    switch question {
+    case .replace(let rules):
+      do { answer.replaced = try replace(rules) } catch { answer.refusal = "\(error)" }
+    case .forecast(let rules, let places): answer.forecasts = forecast(under: rules, places: places)
+    case .session(let identity): answer.session = session(identity: identity)
+    case .cut(let identity): answer.isFound = cut(identity: identity)
+    case .report, .watch, .watched, .stop: break
+    }
+    return answer
   }
 }

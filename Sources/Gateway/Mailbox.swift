@@ -1,4 +1,5 @@
 import CLinux
+import Engine
 import Glibc
 import PacketIO
 import Synchronization
@@ -15,6 +16,12 @@ struct Mailbox: @unchecked Sendable {
     case watch(FrameWatch)
     /// What has been explained since the last time.
     case watched
+    /// Take over these rules, whose owner the engine is from then on; the old ones come back.
+    case replace(Rules)
+    /// What these rules would make of the sessions in these places.
+    case forecast(Rules, places: Range<Int>)
+    case session(identity: UInt64)
+    case cut(identity: UInt64)
     case stop
   }
 
@@ -82,6 +89,9 @@ struct Mailbox: @unchecked Sendable {
     Self.signal(wakeUp)
     return waitForAnswer(milliseconds) ? answer.pointee : nil
   }
+
+  /// Asks and waits for as long as it takes: where a question that is given up would be answered all the same.
+  func demand(_ question: Question) -> EngineReport { ask(question, within: .max) ?? EngineReport() }
 
   private func waitForAnswer(_ milliseconds: Int32) -> Bool {
     let deadline = monotonicTime() + UInt64(milliseconds) * 1_000_000

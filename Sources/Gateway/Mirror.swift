@@ -47,6 +47,9 @@ struct Mirror: Judge, ~Copyable {
     _ slot: UnsafeMutablePointer<FrameSlot>, number: Int, by explainer: Explainer
   ) -> ExplanationReport? { nil }
 
+  /// It has no rules and no sessions.
+  mutating func answer(_ question: Mailbox.Question) -> EngineReport { EngineReport() }
+
   func report(interfaces: Int, sessionLimit: Int) -> EngineReport {
     var report = EngineReport()
     for (received, refused, full) in [(received.0, refused.0, full.0), (received.1, refused.1, full.1)] {

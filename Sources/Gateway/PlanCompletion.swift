@@ -7,12 +7,15 @@ struct CompletePlan: Sendable {
   var plan: Plan
   var links = LinkTable()
 
+  /// - Parameter running: what a gateway runs with already. A device's own MAC and MTU stay as they were at its start,
+  ///   and an automatic interface may have lost every address.
   /// - Throws: what is wrong with a device, at its place in the configuration.
-  init(_ settings: SettingsFile) throws(GatewayError) {
+  init(_ settings: SettingsFile, running: CompletePlan? = nil) throws(GatewayError) {
     plan = settings.plan
     for index in plan.interfaces.indices {
       let device = try Self.device(of: index, settings)
-      try complete(index, from: device, settings)
+      let before = running?.plan.interfaces.first { $0.name == plan.interfaces[index].name }
+      try complete(index, from: device, before, settings)
       links.append(interfaceOn: device, mac: plan.interfaces[index].mac)
     }
     for index in plan.forwards.indices where plan.forwards[index].isOnInterface {
@@ -31,7 +34,7 @@ struct CompletePlan: Sendable {
   }
 
   private mutating func complete(
-    _ index: Int, from device: PacketDevice, _ settings: SettingsFile
+    _ index: Int, from device: PacketDevice, _ before: InterfacePlan?, _ settings: SettingsFile
   ) throws(GatewayError) {
     func wrong(_ key: String, _ text: String) -> GatewayError {
       .configuration(settings.error(at: .key(of: .interface(index), key), text))
@@ -44,17 +47,17 @@ struct CompletePlan: Sendable {
         throw wrong("vlan", "device \(device.name) carries IP without Ethernet, and so no VLAN tags; leave vlan out")
       }
     } else {
-      interface.mac = interface.mac ?? device.mac
+      interface.mac = interface.mac ?? before?.mac ?? device.mac
     }
     // A device lets one tag more than its MTU pass (packet_snd in the kernel's af_packet.c), a second one it does not.
     let largest = device.mtu - 4 * max(0, interface.tags.count - 1)
     if let mtu = interface.mtu, mtu > largest {
       throw wrong("mtu", "mtu \(mtu) is more than device \(device.name) carries; at most \(largest)")
     }
-    interface.mtu = interface.mtu ?? largest
+    interface.mtu = interface.mtu ?? before?.mtu ?? largest
     if interface.isAutomatic {
       interface.addresses = device.addresses()
-      guard !interface.addresses.isEmpty else {
+      guard !interface.addresses.isEmpty || before != nil else {
         throw wrong(
           "address", "device \(device.name) has no IPv4 address that \"auto\" could follow; give it one first")
       }

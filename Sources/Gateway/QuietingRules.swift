@@ -32,6 +32,11 @@ struct QuietingRules: Sendable, Equatable {
     }
   }
 
+  /// What either of the two hides.
+  func union(_ other: Self) -> Self {
+    Self(policy: policy, rules: rules + other.rules.filter { !rules.contains($0) })
+  }
+
   /// Matches the frames of one interface among those of its device. The kernel shows a tag that it took out of the frame
   /// in front of the EtherType again.
   private static func scope(of interface: InterfacePlan) -> String {

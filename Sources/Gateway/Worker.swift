@@ -153,7 +153,8 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
 
   /// Answers the question in the mailbox; false when it was to stop.
   private mutating func answer() -> Bool {
-    switch mailbox.take() {
+    let question = mailbox.take()
+    switch question {
     case .report(let limit):
       mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: limit))
       return true
@@ -174,6 +175,14 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     case .stop:
       mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: 0))
       return false
+    case .replace:
+      let answer = judge.answer(question)
+      sendOutbox()
+      mailbox.reply(answer)
+      return true
+    case .forecast, .session, .cut:
+      mailbox.reply(judge.answer(question))
+      return true
     }
   }
 }

@@ -1,14 +1,15 @@
 import Engine
 
 extension Checker {
-  /// `[engine]`: the defaults are mode "dedicated", 1 worker, 1048576 sessions and ring "latency".
+  /// `[engine]`: the defaults are mode "dedicated", 1 worker, 1048576 sessions, ring "latency" and on-change "keep".
   mutating func readEngine(_ node: Node?) {
-    let keys = ["mode", "workers", "sessions", "ring", "spin-microseconds", "cores"]
+    let keys = ["mode", "workers", "sessions", "on-change", "ring", "spin-microseconds", "cores"]
     guard let node, let fields = fields(of: node, title: "[engine]", keys: keys, places: .engine) else { return }
     plan.mode = choice(fields, "mode", of: [.dedicated, .alongside]) ?? plan.mode
     plan.workers = integer(fields, "workers", in: 1...256) ?? plan.workers
     // A session's index and its direction share 32 bits with room to spare.
     plan.sessions = integer(fields, "sessions", in: 1...(1 << 30)) ?? plan.sessions
+    plan.onChange = choice(fields, "on-change", of: [.keep, .cut]) ?? plan.onChange
     plan.ring = choice(fields, "ring", of: [.latency, .throughput, .auto]) ?? plan.ring
     plan.spinMicroseconds = integer(fields, "spin-microseconds", in: 0...1_000_000)
     plan.cores = cores(fields)

@@ -7,12 +7,15 @@ extension SettingsFile {
   /// The same as JSON: keys as in TOML, null for what the device or its kernel decides.
   public var normalisedJSON: String { document.json }
 
-  private var document: Document {
+  private var document: Document { document(forwards: .list(drafts.indices.map { .table(forwardRows($0)) })) }
+
+  func document(forwards: Document) -> Document {
     .table([
       (
         "engine",
         .table([
           ("mode", .text(plan.mode.rawValue)), ("workers", .number(plan.workers)), ("sessions", .number(plan.sessions)),
+          ("on-change", .text(plan.onChange.rawValue)),
           ("ring", .text(plan.ring.rawValue)),
           (
             "spin-microseconds",
@@ -24,7 +27,7 @@ extension SettingsFile {
       ("interface", .table(plan.interfaces.map { ($0.name, interface($0)) })),
       ("route", .list(routes)),
       ("neighbor", .list(neighbors)),
-      ("forward", .list(drafts.map(forward))),
+      ("forward", forwards),
       ("masquerade", .list(plan.masquerades.map(masquerade))),
       (
         "timeouts",
@@ -72,7 +75,8 @@ extension SettingsFile {
     return neighbors.map { .table([("address", .text($0)), ("mac", .text($1.description))]) }
   }
 
-  private func forward(_ draft: ForwardDraft) -> Document {
+  func forwardRows(_ index: Int) -> [(key: String, value: Document)] {
+    let draft = drafts[index]
     let forward = draft.plan
     let names: [(ForwardPlan.Protocols, String)] = [(.tcp, "tcp"), (.udp, "udp")]
     let isAny = forward.protocols.contains(.echo)
@@ -88,7 +92,7 @@ extension SettingsFile {
       case .range(let range): ":\(range.first)-\(range.last)"
       }
     let target = Document.text("\(forward.target)\(suffix)")
-    return .table([
+    return [
       ("name", .text(forward.name)),
       ("protocol", .text(isAny ? "any" : protocols)),
       place,
@@ -100,7 +104,7 @@ extension SettingsFile {
       ("deny", .list((forward.deny.map(\.description) + draft.deny6).map { .text($0) })),
       ("hairpin", .flag(forward.hairpin)),
       ("enabled", .flag(forward.isEnabled)),
-    ])
+    ]
   }
 
   private func masquerade(_ masquerade: MasqueradePlan) -> Document {

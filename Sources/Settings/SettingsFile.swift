@@ -44,6 +44,8 @@ public struct SettingsFile: Sendable {
   let drafts: [ForwardDraft]
   let unused: Unused
   private let places: [Part: Place]
+  /// What it was compared with: see `init(text:)`.
+  let localPorts: PortRange?
 
   /// Reads a file and checks it.
   ///
@@ -74,6 +76,7 @@ public struct SettingsFile: Sendable {
     drafts = checker.drafts
     unused = checker.unused
     places = checker.places
+    self.localPorts = localPorts
   }
 
   /// Where a part stands: a key's value if it is written, else its part's header, else the file's beginning.

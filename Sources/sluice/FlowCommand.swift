@@ -5,7 +5,7 @@ import Settings
 /// `sluice flow`: sessions of a running gateway.
 struct FlowCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "flow", abstract: "Sessions of a running gateway.", subcommands: [List.self])
+    commandName: "flow", abstract: "Sessions of a running gateway.", subcommands: [List.self, Show.self, Kill.self])
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,12 +36,12 @@ struct FlowCommand: ParsableCommand {
 
     static func text(_ flows: [FlowReport]) -> String {
       var table = TextTable(
-        ["protocol", "state", "rule", "arrives", "leaves", "packets", "bytes", "idle", "expires"],
-        rightAligned: [5, 6, 7, 8])
+        ["id", "protocol", "state", "rule", "arrives", "leaves", "packets", "bytes", "idle", "expires"],
+        rightAligned: [0, 6, 7, 8, 9])
       for flow in flows {
         let (original, reply) = (flow.original, flow.reply)
         table.append([
-          flow.ipProtocol, flow.state, flow.rule.isEmpty ? flow.origin : flow.rule,
+          "\(flow.identity)", flow.ipProtocol, flow.state, flow.rule.isEmpty ? flow.origin : flow.rule,
           "\(original.interface) \(original.source) > \(original.destination)",
           "\(reply.interface) \(reply.destination) > \(reply.source)",
           "\(original.packets)/\(reply.packets)", "\(byteText(original.bytes))/\(byteText(reply.bytes))",
@@ -49,6 +49,45 @@ struct FlowCommand: ParsableCommand {
         ])
       }
       return table.text
+    }
+  }
+  struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "One live session.")
+
+    @Argument(help: "Its id, as `flow list` tells it.")
+    var id: UInt64
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var control: ControlOption
+
+    func run() throws {
+      let flows = try control.ask(ControlRequest(.flow, identity: id)).flows ?? []
+      print(json ? flows.first.map { jsonText($0) } ?? "" : List.text(flows), terminator: "")
+    }
+  }
+
+  struct Kill: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "End live sessions.",
+      discussion: """
+        What either end of a TCP connection sends from then on is answered by a reset; a new connection may begin at \
+        once. A datagram of another session begins it anew, if the rules let it.
+        """)
+
+    @Argument(help: "Their ids, as `flow list` tells them.")
+    var ids: [UInt64]
+
+    @Flag(help: "Print JSON: the sessions that were ended.")
+    var json = false
+
+    @OptionGroup var control: ControlOption
+
+    func run() throws {
+      var ended: [FlowReport] = []
+      for id in ids { ended += try control.ask(ControlRequest(.kill, identity: id)).flows ?? [] }
+      print(json ? jsonText(ended) : "ended \(ended.count)\n", terminator: "")
     }
   }
 }

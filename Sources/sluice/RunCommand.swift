@@ -12,7 +12,7 @@ struct RunCommand: ParsableCommand {
     abstract: "Forward on real interfaces until SIGTERM or SIGINT.",
     discussion: """
       Needs CAP_NET_RAW and CAP_NET_ADMIN, and the program nft. Says "sluice: ready" on standard error once it forwards; \
-      the log goes there too. SIGHUP re-reads the configuration and says whether it is good and differs.
+      the log goes there too. SIGHUP re-reads the configuration and takes it over, as `sluice reload` does.
       """)
 
   @Option(name: .shortAndLong, help: "Configuration file.")
@@ -77,12 +77,13 @@ func runGateway<Result>(_ body: () throws(GatewayError) -> Result) throws -> Res
   do {
     return try body()
   } catch {
-    let status: ExitStatus =
-      switch error {
-      case .configuration: .usage
-      case .notPermitted: .notPermitted
-      case .failed: .failed
-      }
-    throw Failure(status, error.description)
+    var failure = Failure(.failed, error.description)
+    switch error {
+    case .configuration: failure.status = .usage
+    case .mistakes(let lines): (failure.status, failure.messages) = (.usage, lines)
+    case .notPermitted: failure.status = .notPermitted
+    case .failed: break
+    }
+    throw failure
   }
 }

@@ -16,6 +16,8 @@ struct Sluice: ParsableCommand {
       LabCommand.self,
       StatusCommand.self,
       FlowCommand.self,
+      ForwardCommand.self,
+      ReloadCommand.self,
       DropsCommand.self,
       MirrorCommand.self,
     ]

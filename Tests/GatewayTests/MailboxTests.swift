@@ -27,6 +27,7 @@ import Testing
         case .stop:
           mailbox.reply(report)
           return
+        default: mailbox.reply(report)
         }
       }
     }

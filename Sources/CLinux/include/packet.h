@@ -75,4 +75,7 @@ struct sluice_device {
 /* Reads what the kernel knows of the device `name`: 0, or an errno. */
 int sluice_device_read(const char *name, struct sluice_device *device);
 
+/* A netlink socket that is readable when an IPv4 address came or went in this namespace; -1 with errno. */
+int sluice_watch_addresses(void);
+
 #endif

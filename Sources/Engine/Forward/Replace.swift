@@ -137,13 +137,22 @@ extension Forwarder {
     return forecasts
   }
 
+  /// The live session of this identity.
+  public func session(identity: UInt64) -> SessionReport? {
+    place(of: identity).map { report($0) }
+  }
+
+  private func place(of identity: UInt64) -> UInt32? {
+    let core = core
+    return (1..<max(1, UInt32(sessionPlaces))).first {
+      UInt64(core.pointee.flows.sessions.common($0).identity) == identity && core.pointee.isLive($0)
+    }
+  }
+
   /// Cuts the live session of this identity: TCP ends are told by a reset when they send next. False where there is none.
   public mutating func cut(identity: UInt64) -> Bool {
-    for place in 1..<max(1, UInt32(sessionPlaces))
-    where UInt64(core.pointee.flows.sessions.common(place).identity) == identity && core.pointee.isLive(place) {
-      core.pointee.cut(place)
-      return true
-    }
-    return false
+    guard let place = place(of: identity) else { return false }
+    core.pointee.cut(place)
+    return true
   }
 }

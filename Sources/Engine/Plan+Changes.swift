@@ -1,0 +1,59 @@
+extension Plan {
+  /// A thing that two plans differ in and that a running engine cannot change.
+  public enum FixedPart: Hashable, Sendable {
+    /// A key of `[engine]`.
+    case engine(String)
+    /// A key of an interface that both have; its index in the new plan.
+    case interface(Int, String)
+    case newInterface(Int)
+    /// Its name.
+    case missingInterface(String)
+  }
+
+  /// What keeps a running engine from taking this plan over from `old`; both complete. Addresses, gateways, `ping` and
+  /// `unsolicited` of an interface may change.
+  public func fixedChanges(from old: Plan) -> [FixedPart] {
+    var changes: [FixedPart] = []
+    if mode != old.mode { changes.append(.engine("mode")) }
+    if workers != old.workers { changes.append(.engine("workers")) }
+    if sessions != old.sessions { changes.append(.engine("sessions")) }
+    if ring != old.ring { changes.append(.engine("ring")) }
+    if spinMicroseconds != old.spinMicroseconds { changes.append(.engine("spin-microseconds")) }
+    if cores != old.cores { changes.append(.engine("cores")) }
+    for (index, interface) in interfaces.enumerated() {
+      guard let before = old.interfaces.first(where: { $0.name == interface.name }) else {
+        changes.append(.newInterface(index))
+        continue
+      }
+      if interface.role != before.role { changes.append(.interface(index, "role")) }
+      if interface.device != before.device || interface.link != before.link {
+        changes.append(.interface(index, "device"))
+      }
+      if interface.tags != before.tags { changes.append(.interface(index, "vlan")) }
+      if interface.mac != before.mac { changes.append(.interface(index, "mac")) }
+      if interface.mtu != before.mtu { changes.append(.interface(index, "mtu")) }
+    }
+    for before in old.interfaces where !interfaces.contains(where: { $0.name == before.name }) {
+      changes.append(.missingInterface(before.name))
+    }
+    return changes
+  }
+
+  /// The same plan with its interfaces in the order that `old` has them in: indexes are what a running engine knows.
+  ///
+  /// - Parameter old: a plan with the same names.
+  public func arranged(like old: Plan) -> Plan {
+    let order = interfaces.map { interface in old.interfaces.firstIndex { $0.name == interface.name } ?? 0 }
+    guard order != Array(interfaces.indices) else { return self }
+    var plan = self
+    for (index, place) in order.enumerated() { plan.interfaces[place] = interfaces[index] }
+    for index in routes.indices { plan.routes[index].interface = order[routes[index].interface] }
+    for index in neighbors.indices { plan.neighbors[index].interface = order[neighbors[index].interface] }
+    for index in forwards.indices { plan.forwards[index].interface = order[forwards[index].interface] }
+    for index in masquerades.indices {
+      plan.masquerades[index].from = order[masquerades[index].from]
+      plan.masquerades[index].to = order[masquerades[index].to]
+    }
+    return plan
+  }
+}
