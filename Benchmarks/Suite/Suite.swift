@@ -51,6 +51,7 @@ func probe(_ flows: Int, _ kind: EngineBenchOptions.Kind = .udp) -> BenchProbe {
 let benchmarks: @Sendable () -> Void = {
   engineRows()
   slowPathRows()
+  tableRows()
   wireRows()
   fileRows()
 }
@@ -116,6 +117,71 @@ func wireRows() {
   row("checksum, one address replaced", { 0 }) {
     blackHole(ChecksumProbe.delta(from: UInt32($0), to: 0xC0A8_010A, times: $1))
   }
+}
+
+/// Sixteen-byte keys of one's own, by number.
+final class Keys: @unchecked Sendable {
+  static let count = 1 << 20
+  let table: TableProbe
+  let words = UnsafeMutablePointer<UInt64>.allocate(capacity: 2 * count)
+  let present = UnsafeMutablePointer<UInt32>.allocate(capacity: count)
+  let absent = UnsafeMutablePointer<UInt32>.allocate(capacity: count)
+  private let used: Int
+  private var passed = 0
+
+  /// - Parameter percent: of the table's capacity, how much is in use.
+  init(percent: Int) {
+    do { table = try TableProbe(keys: Self.count, seed: 1) } catch { fatalError("\(error)") }
+    for index in 0..<2 * Self.count { words[index] = UInt64(index) &* 0x9E37_79B9_7F4A_7C15 }
+    used = Self.count * percent / 100
+    guard table.insert(words, 0..<used) >= used * 999 / 1000 else { fatalError("the table is full") }
+    var random = SystemRandomNumberGenerator()
+    for index in 0..<Self.count {
+      present[index] = .random(in: 0..<UInt32(used), using: &random)
+      absent[index] = .random(in: UInt32(used)..<UInt32(Self.count), using: &random)
+    }
+  }
+
+  /// The next `count` places of an order: other keys each time, or they would all lie in the first cache.
+  func next(_ count: Int) -> Int {
+    passed = passed + 2 * count > Self.count ? 0 : passed + count
+    return passed
+  }
+
+  /// The next `count` keys that are not in the table.
+  func nextAbsent(_ count: Int) -> Range<Int> {
+    let begin = used + next(count) % (Self.count - used - count)
+    return begin..<begin + count
+  }
+}
+
+/// The index and the ports by themselves.
+func tableRows() {
+  for percent in [10, 50, 95] {
+    row("table of 1 M keys, \(percent) % in use: find, hit", { Keys(percent: percent) }) {
+      blackHole($0.table.find($0.words, $0.present + $0.next($1), count: $1))
+    }
+    row("table of 1 M keys, \(percent) % in use: find, miss", { Keys(percent: percent) }) {
+      blackHole($0.table.find($0.words, $0.absent + $0.next($1), count: $1))
+    }
+    row("table of 1 M keys, \(percent) % in use: insert and remove", { Keys(percent: percent) }) { keys, times in
+      let range = keys.nextAbsent(times)
+      blackHole(keys.table.insert(keys.words, range))
+      keys.table.remove(keys.words, range)
+    }
+  }
+  for (name, free) in [("0", PortProbe.count), ("50", 32_256), ("90", 6451), ("99", 645), ("99.9", 64)] {
+    row("ports, \(name) % in use: take and give back", { ports(free) }) {
+      guard $0.cycle(times: $1) == $1 else { fatalError("a free port was not found") }
+    }
+  }
+  row("ports, all in use: refused", { ports(0) }) {
+    guard $0.cycle(times: $1) == 0 else { fatalError("there was no free port") }
+  }
+}
+
+func ports(_ free: Int) -> PortProbe {
+  do { return try PortProbe(free: free) } catch { fatalError("\(error)") }
 }
 
 /// Configurations and captures.

@@ -1,13 +1,13 @@
 /* Outside ports: one bitmap, and a summary that says which of its words are full.
  *
- * A port is claimed by compare-and-swap of its word, and given back by one. Who fills a word marks it full, and looks at
- * the word again after a full fence: it may have got a free bit in the meantime, and then the mark comes off. Who
- * gives a port back takes the mark off after it. A mark may be missing (that costs one look), but must never stay on a word
+ * A port is claimed by one atomic `or` of its bit into the word: who has set it owns it. An atomic `and` gives it back. Who
+ * fills a word marks it full, and looks at the word again after a full fence: it may have got a free bit in the meantime,
+ * and then the mark comes off. Who gives a port back takes the mark off after it. A mark may be missing (that costs one look), but must never stay on a word
  * that has a free bit: its ports would be lost.
  *
  * Holds: a port has one owner at most; when all is quiet, no mark is on a word that has a free bit.
  *
- * mutations: NO_SWAP NO_SECOND_LOOK NO_FENCE MARK_OFF_FIRST */
+ * mutations: NO_ATOMIC_OR NO_SECOND_LOOK NO_FENCE MARK_OFF_FIRST */
 #define WORKERS 3
 #define WORD 0     /* two ports: bits 0 and 1 */
 #define FULL 1     /* the summary's mark */
@@ -30,12 +30,17 @@ inline claim(me) {
      :: !(word & 2) -> port = 1
      :: word == 3 -> port = 2; break
      fi;
-#ifdef NO_SWAP
+#ifdef NO_ATOMIC_OR
+     won = !(word & (1 << port));
      store(me, WORD, word | (1 << port));
      fence(me);
-     won = true;
 #else
-     compare_and_swap(me, WORD, word, word | (1 << port), won);
+     atomic {
+       fence(me);
+       word = memory[WORD];
+       won = !(word & (1 << port));
+       memory[WORD] = word | (1 << port)
+     };
 #endif
      if
      :: won -> word = word | (1 << port); break
@@ -71,14 +76,7 @@ inline give_back(me) {
 #ifdef MARK_OFF_FIRST
   store(me, FULL, 0);
 #endif
-  do
-  :: load(me, WORD, word);
-     compare_and_swap(me, WORD, word, word & ~(1 << port), won);
-     if
-     :: won -> break
-     :: else
-     fi
-  od;
+  atomic { fence(me); memory[WORD] = memory[WORD] & ~(1 << port) };
 #ifndef MARK_OFF_FIRST
   store(me, FULL, 0)
 #endif
