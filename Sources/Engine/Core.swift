@@ -33,6 +33,7 @@ struct Core {
     tables = try FlowTables(
       capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed, workers: 1)
     flows = Flows(tables, worker: 0)
+    flows.quarantine = rules.timeouts.quarantine
     adjacencies = try AdjacencyTable(secret: secret)
     holds = try HoldPool()
     timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1)
@@ -170,6 +171,10 @@ struct TickTimeouts {
   let udp: UInt32
   let udpDNS: UInt32
   let icmp: UInt32
+  let other: UInt32
+  /// Nanoseconds.
+  let unsolicited: UInt64
+  let quarantine: UInt32
   /// Nanoseconds that pieces wait for the first one, and that a datagram in pieces is remembered.
   let fragment: UInt64
   /// How long an identification belongs to one datagram.
@@ -180,6 +185,9 @@ struct TickTimeouts {
     udp = Self.ticks(plan.udp)
     udpDNS = Self.ticks(plan.udpDNS)
     icmp = Self.ticks(plan.icmp)
+    other = Self.ticks(plan.other)
+    unsolicited = UInt64(min(max(plan.unsolicited, 1), 31_536_000)) * 1_000_000_000
+    quarantine = Self.ticks(plan.quarantine)
     fragment = UInt64(min(max(plan.fragment, 1), 31_536_000)) * 1_000_000_000
     identification = Self.ticks(plan.identification)
     tcp = TCPTimeouts(
@@ -192,6 +200,7 @@ struct TickTimeouts {
     switch kind {
     case FlowKind.tcp: tcp.idle(in: state)
     case FlowKind.udp: key.destinationPort == UInt16(53).bigEndian ? udpDNS : udp
+    case FlowKind.other: other
     default: icmp
     }
   }

@@ -26,6 +26,17 @@ struct Outbox {
     position = 0
   }
 
+  /// How full it is, to go back to where something does not fit as a whole.
+  struct Mark {
+    fileprivate let used: Int
+    fileprivate let count: Int
+  }
+  var mark: Mark { Mark(used: used, count: count) }
+  mutating func rewind(to mark: Mark) {
+    used = mark.used
+    count = mark.count
+  }
+
   var all: UnsafeBufferPointer<OutboxFrame> { UnsafeBufferPointer(start: frames, count: count) }
 
   /// Room for a frame of up to `bytes`, with `Forwarder.headroom` before it; nil where the burst has used it all up.

@@ -33,6 +33,8 @@ public struct Plan: Sendable, Equatable {
   public var forwards: [ForwardPlan] = []
   public var masquerades: [MasqueradePlan] = []
   public var timeouts = TimeoutPlan()
+  /// A TCP connection older than we are is picked up by an ACK.
+  public var picksUpTCP = true
 
   public init() {}
 }
@@ -54,6 +56,11 @@ public struct InterfacePlan: Sendable, Equatable {
   public enum Role: String, Sendable { case inside, outside }
   public enum Unsolicited: String, Sendable { case silent, unreachable }
   public enum Link: String, Sendable { case ethernet, rawIP }
+  public enum ClampMSS: Sendable, Equatable {
+    /// To what fits the interface's MTU.
+    case mtu
+    case bytes(Int)
+  }
 
   public var name: String
   public var role: Role
@@ -75,6 +82,8 @@ public struct InterfacePlan: Sendable, Equatable {
   /// Answer echo requests to this interface's addresses.
   public var ping: Bool
   public var unsolicited: Unsolicited = .silent
+  /// How far the MSS of TCP connections that begin through this interface is lowered; nil: not at all.
+  public var clampMSS: ClampMSS?
   /// Decided by the device or the capture's link type.
   public var link: Link = .ethernet
 
@@ -162,6 +171,8 @@ public struct ForwardPlan: Sendable, Equatable {
     public static let udp = Protocols(rawValue: 2)
     /// ICMP echo (part of "any").
     public static let echo = Protocols(rawValue: 4)
+    /// Every other IP protocol, by address alone (part of "all").
+    public static let other = Protocols(rawValue: 8)
   }
 
   public var name: String
@@ -181,6 +192,8 @@ public struct ForwardPlan: Sendable, Equatable {
   public var deny: [IPv4Prefix] = []
   public var hairpin = true
   public var isEnabled = true
+  /// Idle times of its sessions; nil: the plan's.
+  public var timeouts: TimeoutPlan?
   /// 1-based line in the configuration file.
   public var line: Int = 0
 
@@ -219,12 +232,20 @@ public enum EndpointRule: String, Sendable, CaseIterable {
 public struct MasqueradePlan: Sendable, Equatable {
   /// Inside interface.
   public var from: Int
-  /// Outside interface; its first address is the outside address.
+  /// Outside interface.
   public var to: Int
+  /// Outside addresses, of which every inside host keeps one; empty: the first address of `to`.
+  public var externals: [IPv4Address] = []
+  /// Destinations that are sent to without translation.
+  public var except: [IPv4Prefix] = []
   /// Outside ports to choose from, less the forwards.
   public var pool: [PortRange] = [PortRange(1, 65535)]
   public var mapping: EndpointRule = .endpointIndependent
   public var filtering: EndpointRule = .addressDependent
+  /// Other IP protocols than TCP, UDP and echo go out by address alone: one inside host for each (peer, protocol).
+  public var otherProtocols = false
+  /// Accepted datagrams from outside keep a UDP mapping alive too (RFC 4787 REQ-6a).
+  public var inboundRefresh = true
 
   public init(from: Int, to: Int) {
     self.from = from
@@ -244,6 +265,12 @@ public struct TimeoutPlan: Sendable, Equatable {
   /// After a RST that may have ended the connection.
   public var tcpReset = 240
   public var icmp = 60
+  /// Other IP protocols.
+  public var other = 600
+  /// A SYN that nothing is configured for is answered no sooner (RFC 5382 REQ-4).
+  public var unsolicited = 6
+  /// A freed port waits for its former owner (RFC 6888 REQ-8).
+  public var quarantine = 120
   /// Pieces of a datagram wait for the first one.
   public var fragment = 15
   /// The IPv4 identification of a datagram in pieces belongs to it.

@@ -26,12 +26,10 @@ struct Packet {
       && Int(slot.pointee.offload.checksumStart) == network &+ header.length
   }
   /// A router may cut it into fragments.
-  var canSplit: Bool { !header.dontFragment && slot.pointee.offload.segmentation == 0 }
+  var canSplit: Bool { !header.dontFragment }
   /// Bytes of the largest datagram that this becomes on the wire.
   var wireLength: Int {
-    guard slot.pointee.offload.segmentation != 0 else { return totalLength }
-    let length = Offload.wireLength(slot.pointee.offload, transport, header.ipProtocol)
-    return length == 0 ? 0 : length &- 20 &+ header.length
+    slot.pointee.offload.segmentation == 0 ? totalLength : Offload.wireLength(slot.pointee.offload, header)
   }
 }
 
@@ -117,7 +115,7 @@ extension Core {
   private mutating func judgeTransport(_ packet: Packet) {
     var packet = packet
     let length = packet.transportLength
-    if packet.header.isFragment { return judgeFragment(packet) }
+    if packet.header.isFragment, IPProtocol.hasPorts(packet.header.ipProtocol) { return judgeFragment(packet) }
     switch packet.header.ipProtocol {
     case IPProtocol.tcp:
       guard length >= TCPHeader.minimumLength,
@@ -137,7 +135,9 @@ extension Core {
       case ICMPHeader.echoReply where packet.transport.byte(1) == 0: packet.kind = FlowKind.echoReply
       default: return judgeOther(packet, .icmpUnsupported)
       }
-    default: return judgeOther(packet, .unknownProtocol)
+    default:
+      packet.kind = FlowKind.other
+      return judgeFlow(packet)
     }
     let ports = Forwarder.ports(packet.transport, packet.header.ipProtocol, length)
     packet.key = FlowKey(
@@ -165,7 +165,7 @@ extension Core {
       flows.remove(flow &>> 1)
     case .none: break
     }
-    guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return judgeStray(packet) }
+    guard packet.kind != FlowKind.tcp || canBegin(packet.tcpFlags) else { return judgeStray(packet) }
     begin(packet)
   }
 
@@ -174,9 +174,10 @@ extension Core {
   }
 
   /// A SYN, or an ACK without SYN and RST (a connection older than we are).
-  static func canBegin(_ flags: UInt8) -> Bool {
+  func canBegin(_ flags: UInt8) -> Bool {
     let bits = flags & (TCPHeader.syn | TCPHeader.ack | TCPHeader.rst | TCPHeader.fin)
-    return isSYN(flags) || (bits & TCPHeader.ack != 0 && bits & (TCPHeader.syn | TCPHeader.rst) == 0)
+    return Self.isSYN(flags)
+      || (plan.picksUpTCP && bits & TCPHeader.ack != 0 && bits & (TCPHeader.syn | TCPHeader.rst) == 0)
   }
 
   /// A segment that belongs to nothing. Between inside interfaces there are no sessions, so it is routed there.
@@ -195,10 +196,11 @@ extension Core {
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency(flow) else { return drop(packet.slot, .noRoute) }
     guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
-    let untranslated = Untranslated(packet.header, kind: packet.kind)
-    if packet.header.isFragment {
+    let hasPorts = packet.kind != FlowKind.other
+    let untranslated = Untranslated(packet.header, kind: hasPorts ? packet.kind : FlowKind.free)
+    if packet.header.isFragment, hasPorts {
       prove(packet, by: flow)
-    } else if packet.wireLength > Int(adjacencies[adjacency].mtu) {
+    } else if packet.header.isFragment || packet.wireLength > Int(adjacencies[adjacency].mtu) {
       packet.header.identify(newIdentification(packet.header, flow))
     }
     translate(packet, by: flow)
@@ -208,16 +210,18 @@ extension Core {
   /// Tracks, counts and rewrites: what a packet does to its session.
   mutating func translate(_ packet: Packet, by flow: UInt32) {
     let line = flows.sessions.flow(flow)
-    var refreshes = true
+    var refreshes = line.keepsSession
     if packet.kind == FlowKind.tcp {
       let common = flows.sessions.common(flow &>> 1)
       let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
+      clampMSS(packet, line)
       refreshes = TCPTracker(common).track(
         Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
-        tcp: packet.transport, headerLength: headerLength, timeouts: timeouts.tcp)
+        tcp: packet.transport, headerLength: headerLength, timeouts: timeouts(of: common.origin).tcp)
     }
     if refreshes { line.lastSeen = clock.tickUp }
     line.count(bytes: packet.totalLength)
+    guard packet.kind != FlowKind.other else { return Rewrite.applyAddresses(line, packet.header) }
     Rewrite.apply(
       line, kind: packet.kind, ip: packet.header.start, transport: packet.transport, isPartial: packet.isPartial)
   }

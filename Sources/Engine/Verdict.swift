@@ -41,6 +41,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case malformedICMP
   case unknownProtocol
   case icmpUnmatched
+  case icmpForged
   case icmpUnsupported
   case sessionCut
   case tcpNotSYN
@@ -100,6 +101,8 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .malformedICMP: ("malformed-icmp", "the ICMP message is too short or its checksum is wrong (RFC 5508 REQ-3)")
     case .unknownProtocol: ("unknown-protocol", "neither TCP, UDP nor ICMP, and no rule for other protocols")
     case .icmpUnmatched: ("icmp-unmatched", "an ICMP error or echo reply about no live session (RFC 5508 REQ-4, REQ-5)")
+    case .icmpForged:
+      ("icmp-forged", "an ICMP error about a TCP segment never sent, or with an impossible MTU (RFC 5927)")
     case .icmpUnsupported: ("icmp-unsupported", "an ICMP type that is not forwarded")
     case .sessionCut: ("session-cut", "belongs to a TCP session that a change of the rules, or flow kill, has ended")
     case .tcpNotSYN: ("tcp-not-syn", "a TCP segment that can start no session")

@@ -70,11 +70,15 @@ struct QuietingRules: Sendable, Equatable {
     }
     for masquerade in plan.masquerades {
       // Answers from outside, and hairpin to a mapping.
-      if let outside = plan.interfaces[masquerade.to].addresses.first?.address {
+      let first = plan.interfaces[masquerade.to].addresses.first?.address
+      let outside = masquerade.externals.isEmpty ? first.map { [$0] } ?? [] : masquerade.externals
+      for address in outside {
         let ports = portSet(masquerade.pool)
-        rules += ["tcp", "udp"].map { "ip daddr \(outside) \($0) dport \(ports)" }
+        rules += ["tcp", "udp"].map { "ip daddr \(address) \($0) dport \(ports)" }
       }
-      if masquerade.from == index { rules.append("\(elsewhere) meta l4proto { icmp, tcp, udp }") }
+      if masquerade.from == index {
+        rules.append(masquerade.otherProtocols ? elsewhere : "\(elsewhere) meta l4proto { icmp, tcp, udp }")
+      }
     }
     var seen: Set<String> = []
     return rules.filter { seen.insert($0).inserted }
@@ -86,6 +90,7 @@ struct QuietingRules: Sendable, Equatable {
     if forward.protocols.contains(.tcp) { matches.append("tcp \(side) \(portSet(ports))") }
     if forward.protocols.contains(.udp) { matches.append("udp \(side) \(portSet(ports))") }
     if forward.protocols.contains(.echo) { matches.append("icmp type \(echo)") }
+    if forward.protocols.contains(.other) { matches.append("meta l4proto != { icmp, tcp, udp }") }
     return matches
   }
 

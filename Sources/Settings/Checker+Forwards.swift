@@ -13,9 +13,10 @@ extension Checker {
 
   private static let forwardKeys = [
     "name", "protocol", "on", "external", "ports", "except", "to", "source", "allow", "deny", "hairpin", "enabled",
+    "timeouts",
   ]
 
-  /// Defaults: source "preserve", allow ["0.0.0.0/0"], deny [], hairpin true, enabled true, nothing excepted.
+  /// Defaults: source "preserve", allow ["0.0.0.0/0"], deny [], hairpin true, enabled true, nothing excepted, and the idle times of [timeouts].
   private mutating func readForward(_ node: Node, _ names: inout [String: Int]) {
     let part = SettingsFile.Part.forward(drafts.count)
     guard let fields = fields(of: node, title: "[[forward]]", keys: Self.forwardKeys, places: part) else { return }
@@ -37,9 +38,14 @@ extension Checker {
     forward.hairpin = boolean(fields, "hairpin") ?? true
     forward.isEnabled = boolean(fields, "enabled") ?? true
     forward.line = fields.place.line
+    if let own = fields["timeouts"] {
+      forward.timeouts = timeouts(own, "timeouts", TimeoutKey.session, over: plan.timeouts, places: nil)
+    }
     if let protocols, let ports, protocols.contains(.echo), !ports.isWholeHost {
       let place = fields["protocol"]?.place ?? fields.place
-      fail(place, "protocol \"any\" has no ports to choose from; write ports = \"all\", or protocol = \"tcp+udp\"")
+      let word = protocols.contains(.other) ? "all" : "any"
+      fail(
+        place, "protocol \"\(word)\" has no ports to choose from; write ports = \"all\", or protocol = \"tcp+udp\"")
     }
     if let target, fields["source"]?.isInvalid != true { checkWay(to: target, from: outside?.interface, forward) }
     var draft = ForwardDraft(plan: forward, header: fields.place)
@@ -88,8 +94,9 @@ extension Checker {
     case "udp": return .udp
     case "tcp+udp": return [.tcp, .udp]
     case "any": return [.tcp, .udp, .echo]
+    case "all": return [.tcp, .udp, .echo, .other]
     default:
-      fail(piece, unknown(piece, "protocol", ["tcp", "udp", "tcp+udp", "any"]))
+      fail(piece, unknown(piece, "protocol", ["tcp", "udp", "tcp+udp", "any", "all"]))
       return nil
     }
   }

@@ -30,7 +30,7 @@ extension Checker {
   }
 
   private mutating func readInterface(_ name: String, _ node: Node) {
-    let keys = ["role", "device", "vlan", "address", "gateway", "mac", "mtu", "ping", "unsolicited"]
+    let keys = ["role", "device", "vlan", "address", "gateway", "mac", "mtu", "ping", "unsolicited", "clamp-mss"]
     let part = SettingsFile.Part.interface(plan.interfaces.count)
     var note = InterfaceNotes(header: node.place)
     guard let fields = fields(of: node, title: "[interface.\(name)]", keys: keys, places: part) else {
@@ -50,6 +50,7 @@ extension Checker {
     interface.mtu = integer(fields, "mtu", in: 68...65535)
     interface.ping = boolean(fields, "ping") ?? interface.ping
     interface.unsolicited = choice(fields, "unsolicited", of: [.silent, .unreachable]) ?? .silent
+    interface.clampMSS = clampMSS(fields)
     // Answers to echo are on by default inside, off outside: `InterfacePlan.init` follows the role.
     note.areAddressesKnown = readAddresses(fields, into: &interface, &note)
     readGateways(fields, into: &interface, &note)
@@ -101,6 +102,18 @@ extension Checker {
     default: fail(node, "vlan is \(node.kind); \(form)")
     }
     return []
+  }
+
+  /// `clamp-mss`: not at all by default; "mtu", or bytes.
+  private mutating func clampMSS(_ fields: Fields) -> InterfacePlan.ClampMSS? {
+    guard let node = fields["clamp-mss"] else { return nil }
+    if case .string(let text) = node.value {
+      if text == "mtu" { return .mtu }
+      fail(node, "\(quoted(text)) is no clamp-mss; write clamp-mss = \"mtu\", or bytes like clamp-mss = 1452")
+      return nil
+    }
+    // RFC 9293 section 3.7.1: what a host without the option counts with; a datagram of 65535 bytes less its headers.
+    return integer(fields, "clamp-mss", in: 536...65495).map { .bytes($0) }
   }
 
   /// A station's MAC address.

@@ -3,10 +3,13 @@ import Engine
 extension Checker {
   /// `[[masquerade]]`: none by default; one for each pair of interfaces.
   ///
-  /// Defaults: ports "1-65535", mapping "endpoint-independent" (RFC 4787 REQ-1), filtering "address-dependent" (REQ-8).
+  /// Defaults: external the first address of `to`, except nothing, ports "1-65535", mapping "endpoint-independent"
+  /// (RFC 4787 REQ-1), filtering "address-dependent" (REQ-8), inbound-refresh true (REQ-6a), other-protocols false.
   mutating func readMasquerades(_ node: Node?) {
     var lines: [SIMD2<Int>: Int] = [:]
-    let keys = ["from", "to", "ports", "mapping", "filtering"]
+    let keys = [
+      "from", "to", "external", "except", "ports", "mapping", "filtering", "inbound-refresh", "other-protocols",
+    ]
     for element in elements(of: node, name: "masquerade") {
       let part = SettingsFile.Part.masquerade(plan.masquerades.count)
       guard let fields = fields(of: element, title: "[[masquerade]]", keys: keys, places: part) else { continue }
@@ -16,6 +19,10 @@ extension Checker {
       masquerade.mapping = choice(fields, "mapping", of: EndpointRule.allCases) ?? masquerade.mapping
       masquerade.filtering = choice(fields, "filtering", of: EndpointRule.allCases) ?? masquerade.filtering
       masquerade.pool = pool(fields) ?? masquerade.pool
+      masquerade.inboundRefresh = boolean(fields, "inbound-refresh") ?? masquerade.inboundRefresh
+      masquerade.otherProtocols = boolean(fields, "other-protocols") ?? masquerade.otherProtocols
+      masquerade.except = exceptions(fields)
+      if let to { masquerade.externals = externals(fields, to) }
       guard let from, let to else { continue }
       if let line = lines[SIMD2(from, to)] {
         let pair = "from \(quoted(plan.interfaces[from].name)) to \(quoted(plan.interfaces[to].name))"

@@ -47,7 +47,7 @@ extension Checker {
 
   /// One key for each protocol and outside address that the forward matches.
   private func keys(_ forward: ForwardPlan) -> [UInt64] {
-    let protocols: [ForwardPlan.Protocols] = [.tcp, .udp, .echo]
+    let protocols: [ForwardPlan.Protocols] = [.tcp, .udp, .echo, .other]
     let isAutomatic = forward.externals.isEmpty
     let places = isAutomatic ? [1 << 32 | UInt64(forward.interface)] : forward.externals.map { UInt64($0.value) }
     return protocols.filter { forward.protocols.contains($0) }.flatMap { one in

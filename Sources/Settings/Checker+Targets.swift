@@ -115,10 +115,11 @@ extension Checker {
     case .none:
       fail(piece, "target \(address) is outside every interface and route; add a [[route]] to it or a gateway")
     case .interface(let index):
-      // Its answers would go straight to the client, who never spoke with it.
-      guard index == outside, forward.source == .preserve else { break }
+      guard forward.source == .preserve, notes[index].role == .outside else { break }
       let name = plan.interfaces[index].name
-      fail(piece, "target \(address) is reached through \(name) itself; write source = \"gateway\", or a target inside")
+      // Its answers would go straight to the client, who never spoke with it; or by another way than the client came.
+      let what = index == outside ? "\(name) itself" : "the outside interface \(name)"
+      fail(piece, "target \(address) is reached through \(what); write source = \"gateway\", or a target inside")
     }
   }
 }

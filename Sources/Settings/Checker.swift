@@ -82,6 +82,8 @@ struct Checker {
 
   var plan = Plan()
   var errors: [SettingsError] = []
+  /// What is accepted, and better not done.
+  var warnings: [SettingsError] = []
   var places: [SettingsFile.Part: Place] = [:]
   var notes: [InterfaceNotes] = []
   /// False if a gateway or a route could not be read.
@@ -103,9 +105,9 @@ struct Checker {
     readInterfaces(fields["interface"])
     readRoutes(fields["route"])
     readNeighbors(fields["neighbor"])
+    readTimeouts(fields["timeouts"])
     readForwards(fields["forward"])
     readMasquerades(fields["masquerade"])
-    readTimeouts(fields["timeouts"])
   }
 
   // MARK: Errors
@@ -127,6 +129,10 @@ struct Checker {
   mutating func fail(_ piece: Piece, _ text: String) {
     // Finding the place takes a walk through the line.
     if errors.count <= Self.errorLimit { fail(place(of: piece), text) }
+  }
+
+  mutating func warn(_ piece: Piece, _ text: String) {
+    warnings.append(SettingsError(file: source.file, place: place(of: piece), text: "warning: \(text)"))
   }
 
   func place(of piece: Piece) -> Place {

@@ -47,7 +47,10 @@ indirect enum Document {
     case .number(let number): "\(number)"
     case .flag(let flag): "\(flag)"
     case .list(let elements): "[" + elements.map(\.inlineTOML).joined(separator: ", ") + "]"
-    case .table, .absent: "{}"
+    case .table(let rows):
+      "{ "
+        + rows.map { "\(Self.bareOrQuoted($0.key)) = \($0.value.inlineTOML)" }.joined(separator: ", ") + " }"
+    case .absent: "{}"
     }
   }
 

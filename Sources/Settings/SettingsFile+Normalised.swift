@@ -22,6 +22,7 @@ extension SettingsFile {
             plan.spinMicroseconds.map { .number($0) } ?? .absent("50; 0 where there are no more cores than workers")
           ),
           ("cores", plan.cores.isEmpty ? .absent("any") : .list(plan.cores.map { .number($0) })),
+          ("pick-up", .flag(plan.picksUpTCP)),
         ])
       ),
       ("interface", .table(plan.interfaces.map { ($0.name, interface($0)) })),
@@ -29,17 +30,12 @@ extension SettingsFile {
       ("neighbor", .list(neighbors)),
       ("forward", forwards),
       ("masquerade", .list(plan.masquerades.map(masquerade))),
-      (
-        "timeouts",
-        .table([
-          ("udp", .text(DurationText.text(plan.timeouts.udp))),
-          ("udp-dns", .text(DurationText.text(plan.timeouts.udpDNS))),
-          ("tcp-established", .text(DurationText.text(plan.timeouts.tcpEstablished))),
-          ("tcp-transitory", .text(DurationText.text(plan.timeouts.tcpOpening))),
-          ("icmp", .text(DurationText.text(plan.timeouts.icmp))),
-        ])
-      ),
+      ("timeouts", timeouts(plan.timeouts, TimeoutKey.all)),
     ])
+  }
+
+  private func timeouts(_ timeouts: TimeoutPlan, _ keys: [TimeoutKey]) -> Document {
+    .table(keys.map { ($0.name, .text(DurationText.text(timeouts[keyPath: $0.paths[0]]))) })
   }
 
   private func interface(_ interface: InterfacePlan) -> Document {
@@ -62,7 +58,16 @@ extension SettingsFile {
       ("mtu", interface.mtu.map { .number($0) } ?? .absent("the device's own; 1500 in replay")),
       ("ping", .flag(interface.ping)),
       ("unsolicited", .text(interface.unsolicited.rawValue)),
+      ("clamp-mss", clampMSS(interface.clampMSS)),
     ])
+  }
+
+  private func clampMSS(_ clamp: InterfacePlan.ClampMSS?) -> Document {
+    switch clamp {
+    case nil: .absent("not at all")
+    case .mtu: .text("mtu")
+    case .bytes(let bytes): .number(bytes)
+    }
   }
 
   private var routes: [Document] {
@@ -79,8 +84,8 @@ extension SettingsFile {
     let draft = drafts[index]
     let forward = draft.plan
     let names: [(ForwardPlan.Protocols, String)] = [(.tcp, "tcp"), (.udp, "udp")]
-    let isAny = forward.protocols.contains(.echo)
-    let protocols = names.filter { forward.protocols.contains($0.0) }.map(\.1).joined(separator: "+")
+    let word = forward.protocols.contains(.other) ? "all" : forward.protocols.contains(.echo) ? "any" : nil
+    let protocols = word ?? names.filter { forward.protocols.contains($0.0) }.map(\.1).joined(separator: "+")
     let place: (String, Document) =
       forward.isOnInterface
       ? ("on", .text(plan.interfaces[forward.interface].name))
@@ -94,7 +99,7 @@ extension SettingsFile {
     let target = Document.text("\(forward.target)\(suffix)")
     return [
       ("name", .text(forward.name)),
-      ("protocol", .text(isAny ? "any" : protocols)),
+      ("protocol", .text(protocols)),
       place,
       ("ports", .text(forward.isWholeHost ? "all" : Self.list(draft.items.map(\.ports)))),
       ("except", draft.except.isEmpty ? .absent("nothing") : .text(Self.list(draft.except))),
@@ -104,6 +109,7 @@ extension SettingsFile {
       ("deny", .list((forward.deny.map(\.description) + draft.deny6).map { .text($0) })),
       ("hairpin", .flag(forward.hairpin)),
       ("enabled", .flag(forward.isEnabled)),
+      ("timeouts", forward.timeouts.map { timeouts($0, TimeoutKey.session) } ?? .absent("those of [timeouts]")),
     ]
   }
 
@@ -111,10 +117,34 @@ extension SettingsFile {
     .table([
       ("from", .text(plan.interfaces[masquerade.from].name)),
       ("to", .text(plan.interfaces[masquerade.to].name)),
+      (
+        "external",
+        masquerade.externals.isEmpty
+          ? .absent("the first address of \(plan.interfaces[masquerade.to].name)")
+          : .list(Self.runs(masquerade.externals).map { .text($0) })
+      ),
+      ("except", .list(masquerade.except.map { .text($0.description) })),
       ("ports", .text(Self.list(masquerade.pool))),
       ("mapping", .text(masquerade.mapping.rawValue)),
       ("filtering", .text(masquerade.filtering.rawValue)),
+      ("inbound-refresh", .flag(masquerade.inboundRefresh)),
+      ("other-protocols", .flag(masquerade.otherProtocols)),
     ])
+  }
+
+  /// Addresses in order, neighbours as ranges.
+  private static func runs(_ addresses: [IPv4Address]) -> [String] {
+    var runs: [ClosedRange<UInt32>] = []
+    for address in addresses {
+      if let last = runs.last, last.upperBound &+ 1 == address.value, address.value != 0 {
+        runs[runs.count - 1] = last.lowerBound...address.value
+      } else {
+        runs.append(address.value...address.value)
+      }
+    }
+    return runs.map {
+      $0.count == 1 ? "\(IPv4Address($0.lowerBound))" : "\(IPv4Address($0.lowerBound))-\(IPv4Address($0.upperBound))"
+    }
   }
 
   private static func list(_ ranges: [PortRange]) -> String { ranges.map(\.text).joined(separator: ", ") }

@@ -41,6 +41,8 @@ public struct SettingsFile: Sendable {
   /// The file's name as given.
   public let path: String
   public let plan: Plan
+  /// What is accepted, and better not done; in the order of the file.
+  public let warnings: [SettingsError]
   let drafts: [ForwardDraft]
   let unused: Unused
   private let places: [Part: Place]
@@ -73,6 +75,7 @@ public struct SettingsFile: Sendable {
     guard checker.errors.isEmpty else { throw SettingsErrors(checker.errors) }
     path = source.file
     plan = checker.plan
+    warnings = SettingsErrors(checker.warnings).errors
     drafts = checker.drafts
     unused = checker.unused
     places = checker.places

@@ -17,6 +17,7 @@ struct CheckCommand: ParsableCommand {
 
   func run() throws {
     let settings = try SettingsFile.load(path: config, purpose: .check)
+    settings.warnings.forEach { complain($0.description) }
     print(json ? settings.normalisedJSON : settings.normalised, terminator: "")
   }
 }

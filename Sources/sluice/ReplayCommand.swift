@@ -66,6 +66,7 @@ struct ReplayCommand: ParsableCommand {
       throw Failure(.usage, "no configuration; name one with -c FILE, or a case with --case DIR")
     }
     let settings = try SettingsFile.load(path: config, purpose: .replay)
+    settings.warnings.forEach { complain($0.description) }
     let expected = try expectedDirectory()
     let temporary = expect != nil && out == nil ? try temporaryDirectory() : nil
     defer { if let temporary { try? FileManager.default.removeItem(atPath: temporary) } }

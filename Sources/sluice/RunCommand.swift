@@ -29,6 +29,7 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     let path = config
     let settings = try SettingsFile.load(path: path, purpose: .run)
+    settings.warnings.forEach { complain($0.description) }
     LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
     var options = GatewayOptions()
     options.force = force

@@ -193,3 +193,44 @@ import Testing
       .expectDrop(.icmpUnmatched)
   }
 }
+
+/// A9, A10: errors that somebody made up who knows a connection's ends, and nothing of it (RFC 5927).
+@Suite struct ForgedErrorTests {
+  private func established() throws -> (TestGateway, TCPTalk) {
+    let gateway = try TestGateway(.masqueraded())
+    let talk = TCPTalk.outward(gateway)
+    talk.open()
+    talk.send(.inside, [.ack, .psh], "a request")
+    return (gateway, talk)
+  }
+
+  private func error(_ talk: TCPTalk, sequence: UInt32, code: UInt8 = 3, rest: UInt32 = 0) -> Packet {
+    let quoted = Packet.tcp("203.0.113.1:5000", talk.outside, .ack, sequence: sequence) { $0.ip.ttl = 9 }
+    return .icmpError(type: 3, code: code, rest: rest, from: "198.51.100.1", to: wan, about: quoted)
+  }
+
+  @Test func `A9 the quoted TCP segment must be one that was sent, and not long ago`() throws {
+    let (gateway, talk) = try established()
+    let next = talk.insideNext
+    for sequence in [next, next &- 9, next &- 10] {
+      gateway.receive(error(talk, sequence: sequence), on: "wan").expect(.forward)
+    }
+    for sequence in [next &+ 1, next &+ 100_000, next &- 100_000, next ^ 0x8000_0000] {
+      gateway.receive(error(talk, sequence: sequence), on: "wan").expectDrop(.icmpForged)
+    }
+  }
+
+  @Test func `A9 an MTU below 576 is nobody's; zero is an old router's`() throws {
+    let (gateway, talk) = try established()
+    for (mtu, verdict) in [(UInt32(68), Verdict.drop), (575, .drop), (576, .forward), (1400, .forward), (0, .forward)] {
+      gateway.receive(error(talk, sequence: talk.insideNext, code: 4, rest: mtu), on: "wan").expect(verdict)
+    }
+    #expect(gateway.drops(.icmpForged) == 2)
+  }
+
+  @Test func `A10 an error to another address than the quoted sender's is none of ours`() throws {
+    let (gateway, talk) = try established()
+    let other = error(talk, sequence: talk.insideNext).with { $0.ip.destination = "203.0.113.77" }
+    gateway.receive(other, on: "wan").expect(.drop)
+  }
+}

@@ -96,6 +96,76 @@ import Testing
     gateway.receive(fits, on: "lan", offload: small).expectForward(fits.translated(from: "203.0.113.1:5000"), on: "wan")
   }
 
+  @Test(arguments: [true, false])
+  func `L3 F6 segments too big for the egress without DF are cut: segments first, then pieces`(isHeld: Bool) throws {
+    let gateway = try gateway {
+      $0.change("wan") { $0.mtu = 800 }
+      if isHeld { $0.neighbors.removeAll { $0.address == Host("203.0.113.254").planned } }
+    }
+    let text = String((0..<4000).map { Character(UnicodeScalar(UInt8(97 + $0 % 26))) })
+    let packet = Packet.tcp(
+      "192.168.1.10:5000", client, [.ack, .psh, .fin, .cwr], sequence: 0xFFFF_FF00, acknowledgment: 7, text
+    ) {
+      $0.tcp.isPartial = true
+      $0.ip.dontFragment = false
+      $0.ip.identification = 40
+    }
+    var header = partial(16)
+    header.segmentation = OffloadHeader.segmentTCP4
+    header.segmentSize = 1460
+    var emitted = gateway.burst([arrival(packet, header, gateway)]).emitted
+    if isHeld {
+      let router = Host("203.0.113.254")
+      let answer = Packet.arp(
+        operation: 2, sender: .of(router), router, target: Station(bytes: [2, 0, 0, 0, 1, 1]), wan)
+      emitted = gateway.burst([(answer, on: "wan")]).emitted
+    }
+    let whole = packet.translated(from: "203.0.113.1:5000").with { $0.tcp.isPartial = false }
+    var expected: [Packet] = []
+    for (index, start) in stride(from: 0, to: 4000, by: 1460).enumerated() {
+      let end = min(start + 1460, 4000)
+      let segment = whole.with {
+        $0.tcp.payload = Array(text.utf8)[start..<end].map { $0 }
+        $0.tcp.sequence &+= UInt32(start)
+        $0.tcp.flags = index == 0 ? [.ack, .cwr] : end == 4000 ? [.ack, .psh, .fin] : .ack
+        $0.ip.identification = 40 + UInt16(index)
+      }
+      expected += segment.fragments(of: 776)
+    }
+    #expect(emitted.count == expected.count)
+    for (frame, packet) in zip(emitted, expected) { frame.expect(packet, on: "wan", from: gateway) }
+    #expect(gateway.counts("lan").forwarded == 1)
+  }
+
+  @Test func `L3 a UDP super-frame without DF becomes datagrams, each in pieces`() throws {
+    let gateway = try gateway { $0.change("wan") { $0.mtu = 800 } }
+    let packet = Packet.udp("192.168.1.10:5000", client, String(repeating: "u", count: 2500)) {
+      $0.udp.isPartial = true
+      $0.ip.dontFragment = false
+    }
+    var header = partial(6)
+    header.segmentation = OffloadHeader.segmentUDPL4
+    header.segmentSize = 1200
+    let emitted = gateway.burst([arrival(packet, header, gateway)]).emitted
+    let lengths = [1200, 1200, 100]
+    let expected = lengths.enumerated().flatMap { index, count in
+      let datagram = Packet.udp("203.0.113.1:5000", client, String(repeating: "u", count: count)) {
+        $0.ip.dontFragment = false
+        $0.ip.ttl -= 1
+        $0.ip.identification = UInt16(index)
+      }
+      return count > 700 ? datagram.fragments(of: 776) : [datagram]
+    }
+    #expect(emitted.count == expected.count)
+    for (frame, packet) in zip(emitted, expected) { frame.expect(packet, on: "wan", from: gateway) }
+  }
+
+  private func arrival(_ packet: Packet, _ offload: OffloadHeader, _ gateway: TestGateway) -> TestGateway.Arrival {
+    var arrival = TestGateway.Arrival(gateway.addressed(packet, on: "lan").bytes, on: "lan")
+    arrival.offload = offload
+    return arrival
+  }
+
   @Test func `L3 without offload header a frame over the MTU is judged as it stands`() throws {
     let gateway = try gateway()
     let large = Packet.tcp("192.168.1.10:5000", client, .ack, String(repeating: "s", count: 1461))

@@ -34,7 +34,7 @@ import Testing
     #expect(made > 1000 && table.tables.words.createdSessions.plain == made)
     // The clock runs past every timeout and quarantine: everything comes back.
     let end = table.tick.pointee.load(ordering: .relaxed) &+ StressTable.timeout
-    for tick in [end, end &+ Flows.quarantine, end &+ Flows.quarantine &+ 1] {
+    for tick in [end, end &+ Flows.usualQuarantine, end &+ Flows.usualQuarantine &+ 1] {
       for index in 0..<Self.workers {
         _ = team[index].flows.sweepAll(at: tick &+ UInt32(index))
         for _ in 0..<4 { team[index].flows.passBurst() }

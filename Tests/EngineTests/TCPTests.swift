@@ -243,6 +243,49 @@ import Testing
     }
   }
 
+  @Test func `T16 with pick-up off a connection begins with a SYN`() throws {
+    let gateway = try TestGateway(
+      .masqueraded(more: {
+        $0.picksUpTCP = false
+        $0.forward(ports: "80", to: "192.168.1.10")
+      }))
+    gateway.receive(.tcp("192.168.1.10:5000", client, .ack), on: "lan").expectDrop(.tcpNotSYN)
+    gateway.receive(.tcp(client, Peer(wan, 80), .ack), on: "wan").expectDrop(.tcpNotSYN)
+    let talk = TCPTalk.outward(gateway)
+    talk.open()
+    #expect(gateway.live == 1)
+  }
+
+  @Test func `T5 each state has its own time, separately settable`() throws {
+    func gateway() throws -> (TestGateway, TCPTalk) {
+      let gateway = try TestGateway(
+        .masqueraded(more: {
+          $0.timeouts.tcpOpening = 30
+          $0.timeouts.tcpClosing = 50
+          $0.timeouts.tcpReset = 70
+        }))
+      return (gateway, .outward(gateway))
+    }
+    try expectIdle(30) {
+      let (gateway, talk) = try gateway()
+      talk.send(.inside, .syn)
+      return gateway
+    }
+    try expectIdle(50) {
+      let (gateway, talk) = try gateway()
+      talk.open()
+      talk.send(.inside, [.fin, .ack])
+      talk.send(.outside, [.fin, .ack])
+      return gateway
+    }
+    try expectIdle(70) {
+      let (gateway, talk) = try gateway()
+      talk.open()
+      talk.send(.outside, .rst)
+      return gateway
+    }
+  }
+
   @Test(
     arguments: [
       [.syn, .ack], .rst, [.rst, .ack], .fin, [], [.psh], [.syn, .rst],

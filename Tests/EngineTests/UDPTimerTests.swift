@@ -51,6 +51,55 @@ import Testing
     #expect(gateway.sessionCounts.created == 1)
   }
 
+  @Test func `U8 without inbound refresh only the inside keeps a mapping alive`() throws {
+    let gateway = try TestGateway(.masqueraded { $0.inboundRefresh = false })
+    gateway.receive(out, on: "lan").expectForward(out.translated(from: "203.0.113.1:4000"), on: "wan")
+    for step in 1...29 {
+      gateway.receive(probe, on: "wan", at: Double(step) * 10).expectForward(probe.translated(to: inside), on: "lan")
+    }
+    gateway.receive(probe, on: "wan", at: 299.95).expect(.forward)
+    gateway.receive(probe, on: "wan", at: 300).expectDrop(.noForward)
+  }
+
+  @Test func `U8 nor does a new peer's datagram that the filtering lets in`() throws {
+    let gateway = try TestGateway(
+      .masqueraded {
+        $0.inboundRefresh = false
+        $0.filtering = .endpointIndependent
+      })
+    gateway.receive(out, on: "lan").expect(.forward)
+    gateway.receive(.udp(stranger, "203.0.113.1:4000"), on: "wan", at: 200).expect(.forward)
+    gateway.receive(.udp(stranger, "203.0.113.1:4000"), on: "wan", at: 299).expect(.forward)
+    gateway.receive(.udp("198.51.100.100:1", "203.0.113.1:4000"), on: "wan", at: 300).expectDrop(.noForward)
+    // What the inside sends still counts, to whomever.
+    gateway.receive(out, on: "lan", at: 301).expect(.forward)
+    gateway.receive(.udp(stranger, "203.0.113.1:4000"), on: "wan", at: 302).expect(.forward)
+    gateway.receive(.udp(inside, stranger), on: "lan", at: 500).expect(.forward)
+    gateway.receive(.udp(stranger, "203.0.113.1:4000"), on: "wan", at: 799).expect(.forward)
+  }
+
+  @Test func `a forward may have idle times of its own`() throws {
+    let gateway = try TestGateway(
+      .home {
+        $0.forward(.both, ports: "53", to: "192.168.1.10") {
+          var own = TimeoutPlan()
+          own.udp = 30
+          own.udpDNS = 20
+          own.tcpOpening = 40
+          $0.timeouts = own
+        }
+        $0.forward("other", .both, ports: "54", to: "192.168.1.10")
+      })
+    for port: UInt16 in [53, 54] {
+      gateway.receive(.udp(client, Peer(wan, port)), on: "wan").expect(.forward)
+      gateway.receive(.tcp(client, Peer(wan, port), .syn), on: "wan").expect(.forward)
+    }
+    for (time, live) in [(19.9, 4), (20, 3), (39.9, 3), (40, 2), (239.9, 2), (240, 1), (300, 0)] {
+      gateway.advance(to: time)
+      #expect(gateway.live == live, "\(time)")
+    }
+  }
+
   @Test func `U9 what was filtered refreshes nothing`() throws {
     let gateway = try open()
     for step in 1...29 {

@@ -143,7 +143,7 @@ package final class TestGateway {
     forwarder.advance(to: Self.nanoseconds(time))
     let made = forwarder.outbox.map(emitted)
     tally.made += made.count
-    checkLaws(splits: 0, sourceLocation)
+    checkLaws(splits: countReleasedSplits(made), sourceLocation)
     checkMade(made, sourceLocation)
     return made
   }
@@ -207,15 +207,21 @@ package final class TestGateway {
         Issue.record("\(slot.verdict) with reason \(slot.reason.name)", sourceLocation: sourceLocation)
       }
       tally.count(slot.verdict)
+      tally.hasPieces = tally.hasPieces || outcome.input.ip?.isFragment == true
       result.outcomes.append(outcome)
     }
     let late = outbox.filter { $0.position >= arrivals.count }.map(\.frame)
     result.emitted += late
     if !arrivals.isEmpty { result.outcomes[arrivals.count - 1].made += late }
     tally.made += outbox.count
-    checkLaws(splits: splits, sourceLocation)
+    checkLaws(splits: splits + countReleasedSplits(outbox.map(\.frame)), sourceLocation)
     checkMade(splits == 0 ? outbox.map(\.frame) : [], sourceLocation)
     return result
+  }
+
+  /// Pieces that left while none has ever come in were cut here, from a frame that waited.
+  private func countReleasedSplits(_ made: [Emitted]) -> Int {
+    tally.hasPieces ? 0 : made.filter { $0.decoded.ip?.isFragment == true }.count
   }
 
   // MARK: Questions
@@ -312,6 +318,8 @@ extension TestGateway {
     var passed: UInt64 = 0
     var made = 0
     var hasSplit = false
+    /// A piece of a datagram has come in.
+    var hasPieces = false
 
     mutating func count(_ verdict: Verdict) {
       received += 1

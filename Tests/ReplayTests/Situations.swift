@@ -257,7 +257,8 @@ struct Situation: CustomTestStringConvertible, Sendable {
     Situation(
       name: "a protocol without ports",
       frames: one("wan", .other(protocol: 47, "198.51.100.7", "203.0.113.1", [0, 0, 8, 0])),
-      cause: "unknown-protocol", says: ["IP protocol 47"]),
+      cause: "unknown-protocol", says: ["IP protocol 47"],
+      remedy: ("protocol = \"all\" with ports = \"all\"", "")),
     Situation(
       name: "an ICMP type that is not forwarded",
       frames: one("wan", .ping(client, "203.0.113.1") { $0.icmp.type = 13 }), cause: "icmp-unsupported",

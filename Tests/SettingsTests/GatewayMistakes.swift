@@ -4,7 +4,8 @@ let engineMistakes: [Mistake] = [
   Mistake("empty file", says: "there is no interface; add [interface.NAME]", text: "▸"),
   .added("unknown section", says: "did you mean \"forward\"?", text: "[[▸forwards]]\nname = \"a\""),
   .added(
-    "unknown key, nothing near", says: "known there: mode, workers, sessions, on-change, ring, spin-microseconds, cores",
+    "unknown key, nothing near",
+    says: "known there: mode, workers, sessions, on-change, ring, spin-microseconds, cores, pick-up",
     text: "[engine]\n▸colour = 3"),
   .added("unknown ring", says: "did you mean \"throughput\"?", text: "[engine]\nring = ▸\"throughputs\""),
   .added("endless spin", says: "from 0 to 1000000", text: "[engine]\nspin-microseconds = ▸2_000_000"),
@@ -19,6 +20,7 @@ let engineMistakes: [Mistake] = [
   .added("no workers", says: "from 1 to 256", text: "[engine]\nworkers = ▸0"),
   .added("too many sessions", says: "from 1 to 1073741824", text: "[engine]\nsessions = ▸9_000_000_000"),
   .added("section as a value", says: "[timeouts] is a list", text: "▸[[timeouts]]\nudp = \"5m\""),
+  .added("pick-up of the wrong type", says: "pick-up = true or", text: "[engine]\npick-up = ▸\"yes\""),
   .added("duration without a unit", says: "like \"90s\", \"5m\" or \"2h4m\"", text: "[timeouts]\nudp = ▸\"90\""),
   .added("duration as a number", says: "udp is an integer, not a string", text: "[timeouts]\nudp = ▸90"),
   .added("duration out of order", says: "is no duration", text: "[timeouts]\nicmp = ▸\"4m2h\""),
@@ -97,7 +99,7 @@ let interfaceMistakes: [Mistake] = [
     "address of another interface", says: "is also interface lan's (line 6)",
     text: interface("device = \"e2\"\naddress = ▸\"192.168.1.1/32\"")),
   Mistake(
-    "overlapping prefixes", says: "192.168.0.0/16 overlaps 192.168.1.0/24",
+    "U18 overlapping prefixes", says: "192.168.0.0/16 overlaps 192.168.1.0/24",
     text: interface("device = \"e2\"\naddress = ▸\"192.168.7.1/16\"")),
   Mistake(
     "overlapping IPv6 prefixes", says: "overlaps a prefix of interface dmz",

@@ -89,7 +89,9 @@ import Testing
       "deny",
       "hairpin", "enabled", "from", "mapping", "filtering", "udp", "udp-dns", "tcp-established", "tcp-transitory",
       "icmp",
-      "# mac", "# mtu", "# vlan",
+      "# mac", "# mtu", "# vlan", "# clamp-mss", "pick-up", "# external", "inbound-refresh", "other-protocols",
+      "# timeouts", "tcp-opening", "tcp-closing", "tcp-reset", "other", "unsolicited", "quarantine", "fragment",
+      "identification",
     ]
     for key in keys { #expect(text.contains("\n\(key) =") || text.contains("\n\(key):"), "\(key)") }
     #expect(text.contains("tcp-established = \"2h4m\""))

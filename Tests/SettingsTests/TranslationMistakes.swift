@@ -68,6 +68,11 @@ let forwardMistakes: [Mistake] = [
   .forward("target is multicast", says: "a multicast address", lines: "to = \"▸224.0.0.1\""),
   .forward("target beyond the gateway", says: "write source = \"gateway\"", lines: "to = \"▸198.51.100.1\""),
   .forward("target on the outside link", says: "reached through wan itself", lines: "to = \"▸203.0.113.9:80\""),
+  .forward(
+    "idle times of its own", says: "unknown key \"tcp\"", "is no duration", "\"fragment\" in timeouts",
+    lines: "timeouts = { ▸tcp = \"5m\", udp = ▸\"soon\", ▸fragment = \"5s\" }"),
+  .forward("idle times that are no table", says: "write it as a table", lines: "timeouts = ▸\"5m\""),
+  .forward("all protocols with ports", says: "protocol \"all\" has no ports", lines: "protocol = ▸\"all\""),
   .forward("unknown source", says: "did you mean \"preserve\"?", lines: "source = ▸\"perserve\""),
   .forward("allow that is no prefix", says: "is no prefix", lines: "allow = [\"0.0.0.0/0\", ▸\"10.0.0.0/40\"]"),
   .forward("allow nobody", says: "nobody may use this forward", lines: "allow = ▸[]"),
@@ -123,6 +128,27 @@ let masqueradeMistakes: [Mistake] = [
     "pool among the host's ports", says: "60000-62000 overlaps the host's ip_local_port_range 32768-60999",
     text: masquerade(lanToWan + "ports = \"20000-21000, ▸60000-62000\"", mode: "alongside"),
     localPorts: PortRange(32768, 60999)),
+  Mistake(
+    "pool that is none", says: "is neither address nor range nor prefix", "reversed; write 203.0.113.5-203.0.113.6",
+    "is neither",
+    text: masquerade(lanToWan + "external = [▸\"203.0.113\", ▸\"203.0.113.6-203.0.113.5\", ▸\"1-2-3\"]")),
+  Mistake(
+    "pool of others' addresses", says: "outside every prefix of wan", "network or broadcast", "another station's",
+    text: masquerade(
+      lanToWan + "external = [▸\"198.51.100.1\", ▸\"203.0.113.255\", ▸\"203.0.113.253-203.0.113.254\"]")),
+  Mistake(
+    "pool with an address twice", says: "203.0.113.6 is listed twice",
+    text: masquerade(lanToWan + "external = [\"203.0.113.5-203.0.113.7\", ▸\"203.0.113.6\"]")),
+  Mistake("pool without addresses", says: "external is empty", text: masquerade(lanToWan + "external = ▸[]")),
+  Mistake(
+    "pool too large", says: "more than 1024 addresses", text: masquerade(lanToWan + "external = ▸\"10.0.0.0/8\"")),
+  Mistake(
+    "pool that the host does not answer for", says: "the host answers ARP",
+    text: masquerade(lanToWan + "ports = \"61000-65535\"\nexternal = ▸\"203.0.113.5\"", mode: "alongside")),
+  Mistake("exception that is none", says: "is no prefix", text: masquerade(lanToWan + "except = ▸\"10.0.0/8\"")),
+  Mistake(
+    "switches of the wrong type", says: "inbound-refresh = true or", "other-protocols = true or",
+    text: masquerade(lanToWan + "inbound-refresh = ▸\"no\"\nother-protocols = ▸1")),
   Mistake(
     "masquerade as nobody", says: "has no IPv4 address to masquerade as",
     text: twoInterfaces + "[interface.six]\nrole = \"outside\"\ndevice = \"e2\"\naddress = \"2001:db8::1/64\"\n"

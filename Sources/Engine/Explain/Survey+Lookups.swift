@@ -74,10 +74,7 @@ extension Core {
   }
 
   func masqueradeIndex(of mapping: MappingLine) -> Int? {
-    plan.masquerades.firstIndex {
-      $0.from == Int(mapping.interface)
-        && interfaces[$0.to].plan.addresses.contains { $0.address.wire == mapping.outsideAddress }
-    }
+    rules.masquerade(from: Int(mapping.interface), as: mapping.outsideAddress)
   }
 
   // MARK: Forwards
@@ -130,6 +127,16 @@ extension Core {
     winner.map { "forward \"\(plan.forwards[$0.rule].name)\" is narrower and wins" } ?? "another one wins"
   }
 
+  /// A packet's protocol: its word, and what a forward says to have it.
+  private static func protocols(_ kind: UInt8) -> (String, ForwardPlan.Protocols, String) {
+    switch kind {
+    case FlowKind.tcp: ("tcp", .tcp, "protocol = \"tcp+udp\"")
+    case FlowKind.udp: ("udp", .udp, "protocol = \"tcp+udp\"")
+    case FlowKind.other: ("all", .other, "protocol = \"all\" with ports = \"all\"")
+    default: ("echo", .echo, "protocol = \"any\" with ports = \"all\"")
+    }
+  }
+
   /// In what a forward and a packet differ: what is wrong, the key that says so, and what would be right.
   private func misses(_ packet: Packet, _ index: Int) -> [(text: String, key: String?, remedy: String)] {
     let forward = plan.forwards[index]
@@ -144,14 +151,14 @@ extension Core {
           "name \(packet.destination)"
         ))
     }
-    let word = packet.kind == FlowKind.tcp ? "tcp" : packet.kind == FlowKind.udp ? "udp" : "echo"
-    let wanted: ForwardPlan.Protocols = word == "tcp" ? .tcp : word == "udp" ? .udp : .echo
+    let (word, wanted, right) = Self.protocols(packet.kind)
     if !forward.protocols.contains(wanted) {
-      let right = word == "echo" ? "protocol = \"any\" with ports = \"all\"" : "protocol = \"tcp+udp\""
       list.append(("its protocol is not \(word)", "protocol", "set \(right)"))
     }
     let port = packet.key.destinationPort.bigEndian
-    if word != "echo", !forward.spans.contains(where: { $0.ports.first <= port && port <= $0.ports.last }) {
+    if packet.kind == FlowKind.tcp || packet.kind == FlowKind.udp,
+      !forward.spans.contains(where: { $0.ports.first <= port && port <= $0.ports.last })
+    {
       let isExcepted = forward.isWholeHost
       let spans = forward.spans.prefix(6).map {
         $0.ports.first == $0.ports.last ? "\($0.ports.first)" : "\($0.ports.first)-\($0.ports.last)"

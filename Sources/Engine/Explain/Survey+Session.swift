@@ -11,7 +11,7 @@ extension Core {
       return surveyWay(packet, way(of: flow), &survey)
     }
     survey.pass(.session, "no live session")
-    guard packet.kind != FlowKind.tcp || Self.canBegin(packet.tcpFlags) else { return surveyStray(packet, &survey) }
+    guard packet.kind != FlowKind.tcp || canBegin(packet.tcpFlags) else { return surveyStray(packet, &survey) }
     surveyBeginning(packet, &survey)
   }
 
@@ -57,6 +57,12 @@ extension Core {
     let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian)
     surveyCandidates(packet, winner: entry, &survey)
     if let entry { return surveyForward(packet, entry, &survey) }
+    guard packet.kind != FlowKind.other else {
+      survey.stop(
+        .forward, .unknownProtocol, "\(describe(packet)), and no forward of all protocols is at \(packet.destination)")
+      guard survey.candidates.isEmpty else { return }
+      return survey.remedy("add a [[forward]] with protocol = \"all\", ports = \"all\" and this external address")
+    }
     guard packet.kind != FlowKind.echoRequest,
       let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     else {
@@ -84,6 +90,9 @@ extension Core {
     let rule = plan.forwards[entry.rule]
     survey.rule = PlanReference(.forward(entry.rule))
     guard surveySource(packet, rule, entry.rule, &survey) else { return }
+    guard packet.kind != FlowKind.other || !IPProtocol.coversAddresses(packet.header.ipProtocol) else {
+      return survey.stop(.forward, .unknownProtocol, "\(describe(packet)): its checksum covers the addresses")
+    }
     surveyWay(packet, routes.find(rule.target), &survey, needsInside: rule.source != .gateway)
   }
 
@@ -138,7 +147,7 @@ extension Core {
     }
     guard
       let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
-      interfaces[hop.interface].firstAddress != nil
+      !rules.masqueradeAddresses[index].isEmpty
     else {
       survey.hop = hop
       survey.stop(
@@ -150,6 +159,16 @@ extension Core {
       return survey.stop(.session, .icmpUnmatched, "an echo reply that answers no request of a live session")
     }
     survey.rule = PlanReference(.masquerade(index))
+    if let exception = plan.masquerades[index].except.first(where: { $0.contains(packet.destination) }) {
+      let reference = PlanReference(.masquerade(index), "except")
+      survey.pass(.forward, "not translated: \(exception) is an exception of the masquerade", reference)
+      return surveyWay(packet, hop, &survey)
+    }
+    guard packet.kind != FlowKind.other || rules.allowsOther(index, packet.key) else {
+      let reference = PlanReference(.masquerade(index), "other-protocols")
+      survey.stop(.route, .unknownProtocol, "\(describe(packet)) is not masqueraded", reference)
+      return survey.remedy("set other-protocols = true, or use TCP, UDP or echo", reference)
+    }
     survey.pass(.forward, "masqueraded from \(name(packet.ingress)) to \(name(hop.interface))", survey.rule)
     surveyWay(packet, hop, &survey)
   }
@@ -171,7 +190,7 @@ extension Core {
       }
       return surveyForward(packet, entry, &survey)
     }
-    guard packet.kind != FlowKind.echoRequest,
+    guard packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other,
       let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     else { return surveyToUs(packet, .toUs, &survey) }
     let line = flows.mappings[mapping]
@@ -197,7 +216,7 @@ extension Core {
     if packet.kind == FlowKind.echoRequest, let owner {
       survey.remedy("set ping = true", PlanReference(.interface(owner), "ping"))
     }
-    guard survey.candidates.isEmpty, packet.kind != FlowKind.echoRequest,
+    guard survey.candidates.isEmpty, packet.kind == FlowKind.tcp || packet.kind == FlowKind.udp,
       outsideAddresses[packet.header.destination] != nil
     else { return }
     survey.remedy(
@@ -209,6 +228,7 @@ extension Core {
     switch packet.kind {
     case FlowKind.tcp: "tcp \(packet.key.destinationPort.bigEndian)"
     case FlowKind.udp: "udp \(packet.key.destinationPort.bigEndian)"
+    case FlowKind.other: "protocol \(packet.header.ipProtocol)"
     default: "ping"
     }
   }

@@ -168,7 +168,9 @@ extension Core {
 
   private func surveyTransport(_ packet: inout Packet, _ survey: inout Survey) {
     let length = packet.transportLength
-    if packet.header.isFragment { return surveyFragment(packet, &survey) }
+    if packet.header.isFragment, IPProtocol.hasPorts(packet.header.ipProtocol) {
+      return surveyFragment(packet, &survey)
+    }
     let ports = Forwarder.ports(packet.transport, packet.header.ipProtocol, length)
     switch packet.header.ipProtocol {
     case IPProtocol.tcp:
@@ -194,7 +196,10 @@ extension Core {
         return surveyOther(packet, .icmpUnsupported, "ICMP type \(type), code \(code)", &survey)
       }
     default:
-      return surveyOther(packet, .unknownProtocol, "IP protocol \(packet.header.ipProtocol)", &survey)
+      packet.kind = FlowKind.other
+      survey.packet = packet
+      survey.pass(.transport, describe(packet))
+      return surveySession(packet, &survey)
     }
     packet.key = FlowKey(
       addresses: packet.key.addresses, ports: ports, scope: packet.key.scope, ipProtocol: packet.key.ipProtocol)
@@ -269,6 +274,10 @@ extension Core {
     guard let quote = Quote(inner, available: available, scope: packet.key.scope),
       let flow = liveFlow(quote.key), packet.header.destination == quote.key.destination
     else { return surveyOther(packet, .icmpUnmatched, "\(what) \(about), which belongs to no live session", &survey) }
+    guard isCredible(packet, quote, flow) else {
+      return survey.stop(
+        .transport, .icmpForged, "\(what) \(about), which nobody sent, or with an MTU that no link has")
+    }
     survey.pass(.transport, "\(what) \(about)")
     survey.session = report(flow &>> 1)
     survey.pass(.session, "about session \(flows.sessions.common(flow &>> 1).identity)")
@@ -284,6 +293,7 @@ extension Core {
     let key = packet.key
     switch packet.kind {
     case FlowKind.echoRequest: return "echo request, identifier \(key.sourcePort.bigEndian)"
+    case FlowKind.other: return "IP protocol \(packet.header.ipProtocol)"
     case FlowKind.echoReply: return "echo reply, identifier \(key.destinationPort.bigEndian)"
     default: break
     }

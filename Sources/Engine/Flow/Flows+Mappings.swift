@@ -47,7 +47,7 @@ extension Flows {
         // One that never had a session has nobody whose port could be waited for.
         after =
           line.filtering == .endpointIndependent && (deadline != nil || latest != 0)
-          ? MappingLife(state: MappingState.quarantined, users: 0, deadline: latest &+ Self.quarantine)
+          ? MappingLife(state: MappingState.quarantined, users: 0, deadline: latest &+ quarantine)
           : MappingLife(state: MappingState.ending, users: 0, deadline: latest)
       }
       guard line.exchange(before, after) else { continue }

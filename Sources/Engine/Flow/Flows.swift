@@ -37,7 +37,8 @@ struct FlowTables: @unchecked Sendable {
 /// change is a compare-and-swap that one worker wins, and the loser looks again.
 struct Flows {
   /// How long a freed port waits for its former owner, in ticks: 120 s (RFC 6888 REQ-8).
-  static let quarantine: UInt32 = 1200
+  static let usualQuarantine: UInt32 = 1200
+  var quarantine = usualQuarantine
 
   let tables: FlowTables
   let sessions: SessionTable

@@ -16,7 +16,7 @@ import Synchronization
 ///            34  plan generation   UInt16
 ///            36  generation        UInt16  of the session's place
 ///            38  kind              UInt8   FlowKind
-///            39  -                 UInt8
+///            39  keeps no session  UInt8   1: packets of this direction do not refresh; its timeout is then 0
 ///            40  timeout           UInt32  ticks (TCP: see the common line)
 ///            44  last seen         UInt32  tick, rounded up
 ///            48  packets           UInt64
@@ -99,6 +99,14 @@ struct FlowLine {
     get { load(38) }
     nonmutating set { store(38, newValue) }
   }
+  /// The burst loop knows by the timeout of 0 that such a packet is the slow path's.
+  var keepsSession: Bool {
+    get { load(39, UInt8.self) == 0 }
+    nonmutating set {
+      store(39, newValue ? UInt8(0) : 1)
+      if !newValue { timeout = 0 }
+    }
+  }
   @inline(__always)
   var timeout: UInt32 {
     get { shared32(line, 40).plain }
@@ -137,6 +145,8 @@ enum FlowKind {
   static let echoRequest: UInt8 = 3
   /// The answering direction: the identifier is the destination port.
   static let echoReply: UInt8 = 4
+  /// Another IP protocol: addresses alone are rewritten. Always the slow path's.
+  static let other: UInt8 = 5
 }
 
 /// Both directions together.

@@ -27,6 +27,7 @@ extension Core {
     {
       return beginForward(packet, entry)
     }
+    guard packet.kind != FlowKind.other else { return refuse(packet.slot, .unknownProtocol) }
     guard let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     else {
       if packet.kind == FlowKind.echoReply { return refuse(packet.slot, .icmpUnmatched) }
@@ -69,6 +70,9 @@ extension Core {
     }
     var new = packet.key
     Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
+    guard packet.kind != FlowKind.other || !IPProtocol.coversAddresses(packet.header.ipProtocol) else {
+      return drop(packet.slot, .unknownProtocol)
+    }
     make(
       packet, Draft(key: packet.key, new: new, hop: hop, origin: .forward(entry.rule)),
       source: rule.source == .gateway ? .gateway : .keep)
@@ -77,7 +81,8 @@ extension Core {
   private static func retarget(_ key: inout FlowKey, _ target: UInt32, _ port: UInt16, _ kind: UInt8) {
     key = FlowKey(
       source: key.source, sourcePort: key.sourcePort, destination: target,
-      destinationPort: kind == FlowKind.echoRequest ? 0 : port.bigEndian, scope: key.scope, ipProtocol: key.ipProtocol)
+      destinationPort: kind == FlowKind.echoRequest || kind == FlowKind.other ? 0 : port.bigEndian, scope: key.scope,
+      ipProtocol: key.ipProtocol)
   }
 
   /// A new peer of a mapping that may be used from outside.
@@ -95,11 +100,7 @@ extension Core {
   }
 
   private func masqueradeOrigin(of mapping: MappingLine) -> Origin {
-    let index = plan.masquerades.firstIndex {
-      $0.from == Int(mapping.interface)
-        && interfaces[$0.to].plan.addresses.contains { $0.address.wire == mapping.outsideAddress }
-    }
-    return index.map(Origin.masquerade) ?? .hairpin
+    rules.masquerade(from: Int(mapping.interface), as: mapping.outsideAddress).map(Origin.masquerade) ?? .hairpin
   }
 
   // MARK: From inside
@@ -110,10 +111,16 @@ extension Core {
     guard interfaces[hop.interface].isOutside else { return route(packet) }
     guard
       let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
-      let address = interfaces[hop.interface].firstAddress
+      let address = rules.masqueradeAddress(index, of: packet.header.source, flows.sessions.secret)
     else { return refuse(packet.slot, .noMasquerade) }
     guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
     let draft = Draft(key: packet.key, new: packet.key, hop: hop, origin: .masquerade(index))
+    if plan.masquerades[index].except.contains(where: { $0.contains(packet.destination) }) {
+      return make(packet, draft, source: .untranslated)
+    }
+    guard packet.kind != FlowKind.other || rules.allowsOther(index, packet.key) else {
+      return refuse(packet.slot, .unknownProtocol)
+    }
     make(packet, draft, source: .masquerade(index: index, address: address))
   }
 
@@ -133,7 +140,7 @@ extension Core {
       Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
       origin = .forward(entry.rule)
       if rule.source == .gateway { source = .gateway }
-    } else if packet.kind != FlowKind.echoRequest,
+    } else if packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other,
       let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     {
       // Filtering guards against outsiders: inside hosts may always reach one another this way.

@@ -16,7 +16,10 @@ struct SessionView {
   let new: FlowLine
   let ingress: Int
   let egress: Int
-  let isEcho: Bool
+  /// Echo has identifiers in the ports' place, other protocols nothing.
+  let hasPorts: Bool
+  /// Settles which address of a pool a host has.
+  let secret: HashSecret
   /// The mapping that it sends from, or that an outside peer came in by.
   let mapping: MappingLine?
   /// The mapping that a hairpin session goes to.
@@ -27,7 +30,8 @@ struct SessionView {
     key = new.key
     ingress = Int(key.scope)
     egress = Int(flows.sessions.flow(session &<< 1 | 1).key.scope)
-    isEcho = new.kind >= FlowKind.echoRequest
+    hasPorts = new.kind < FlowKind.echoRequest
+    secret = flows.sessions.secret
     let common = flows.sessions.common(session)
     mapping = common.mapping == 0 ? nil : flows.mappings[common.mapping]
     pinned = common.pinned == 0 ? nil : flows.mappings[common.pinned]
@@ -76,7 +80,7 @@ extension Rules {
     if isFromOutside ? view.mapping != nil : view.pinned != nil { return .cut }
     let hasTarget =
       view.new.newDestination == rule.target.wire
-      && (view.isEcho || view.new.newDestinationPort.bigEndian == entry.port) && hop.interface == view.egress
+      && (!view.hasPorts || view.new.newDestinationPort.bigEndian == entry.port) && hop.interface == view.egress
     let hasSource =
       switch rule.source {
       case .gateway: view.mapping == nil && view.new.newSource == interfaces[hop.interface].firstAddress
@@ -108,12 +112,19 @@ extension Rules {
       let hop = routes.find(IPv4Address(wire: view.key.destination)), hop.interface == view.egress,
       interfaces[hop.interface].isOutside,
       let index = plan.masquerades.firstIndex(where: { $0.from == view.ingress && $0.to == view.egress }),
-      let address = interfaces[view.egress].firstAddress, sendsByMasquerade(view, index, address)
+      let address = masqueradeAddress(index, of: view.key.source, view.secret)
     else { return .cut }
+    let isException = plan.masquerades[index].except.contains { $0.contains(IPv4Address(wire: view.key.destination)) }
+    guard isException ? isUntranslated(view) : sendsByMasquerade(view, index, address) else { return .cut }
     return .kept(.masquerade(index))
   }
 
   // MARK: Parts of the decision
+
+  private func isUntranslated(_ view: SessionView) -> Bool {
+    view.mapping == nil && view.new.newSource == view.key.source
+      && (view.new.kind >= FlowKind.echoRequest || view.new.newSourcePort == view.key.sourcePort)
+  }
 
   private func leads(_ view: SessionView, to mapping: MappingLine) -> Bool {
     mapping.outsideAddress == view.key.destination && mapping.outsidePort == view.key.destinationPort
@@ -123,12 +134,20 @@ extension Rules {
 
   /// An inside host's source on an outside address: by the masquerade there, or by a mapping of its own.
   private func sendsAsMapped(_ view: SessionView, address: UInt32) -> Bool {
-    if let index = masquerade(from: view.ingress, as: address) { return sendsByMasquerade(view, index, address) }
+    if let index = masquerade(from: view.ingress, as: address),
+      let own = masqueradeAddress(index, of: view.key.source, view.secret)
+    {
+      return sendsByMasquerade(view, index, own)
+    }
+    if view.new.kind == FlowKind.other { return view.new.newSource == address }
     guard let mapping = view.mapping else { return false }
     return mapping.outsideAddress == address && isValid(mapping)
   }
 
   private func sendsByMasquerade(_ view: SessionView, _ index: Int, _ address: UInt32) -> Bool {
+    if view.new.kind == FlowKind.other {
+      return allowsOther(index, view.key) && view.new.newSource == addressOfOther(view.key, address, index)
+    }
     // The target of a one-to-one forward sends from the forward's outside endpoint, everybody else from a mapping.
     if let outside = outboundEndpoint(view.key, index, address) {
       return view.mapping == nil && view.new.newSource == outside.address && view.new.newSourcePort == outside.port
@@ -148,7 +167,32 @@ extension Rules {
 
   /// The masquerade by which hosts behind an inside interface have this outside address.
   func masquerade(from interface: Int, as address: UInt32) -> Int? {
-    plan.masquerades.firstIndex { $0.from == interface && interfaces[$0.to].firstAddress == address }
+    plan.masquerades.indices.first {
+      plan.masquerades[$0].from == interface && masqueradeAddresses[$0].contains(address)
+    }
+  }
+
+  /// The outside address (raw) of an inside host: always the same one of the pool (RFC 4787 REQ-2, "paired").
+  func masqueradeAddress(_ index: Int, of inside: UInt32, _ secret: HashSecret) -> UInt32? {
+    let addresses = masqueradeAddresses[index]
+    guard addresses.count > 1 else { return addresses.first }
+    let choice = secret.hash(UInt64(inside), 0x7061_6972)
+    return addresses[Int(truncatingIfNeeded: choice % UInt64(addresses.count))]
+  }
+
+  /// Whether a protocol without ports may go out.
+  func allowsOther(_ index: Int, _ key: FlowKey) -> Bool {
+    !IPProtocol.coversAddresses(key.ipProtocol)
+      && (plan.masquerades[index].otherProtocols || forwards.findOther(key.source) != nil)
+  }
+
+  /// The outside address (raw) that a protocol without ports leaves from: a forward's target from the forward's. nil where
+  /// the host's own address belongs to a forward's target.
+  func addressOfOther(_ key: FlowKey, _ address: UInt32, _ index: Int) -> UInt32? {
+    if let rule = forwards.findOther(key.source), plan.forwards[rule].interface == plan.masquerades[index].to {
+      return forwards.outsideAddress(rule, inUse: address)
+    }
+    return forwards.find(address, key.ipProtocol, 0) == nil ? address : nil
   }
 }
 

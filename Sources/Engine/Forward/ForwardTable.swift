@@ -13,6 +13,9 @@ struct ForwardTable {
   private var outbound = PortTable()
   /// Echo of whole hosts: outside address (raw) -> rule.
   private var echo: [UInt32: Int] = [:]
+  /// Other protocols of whole hosts: outside address (raw) -> rule, and target (raw) -> rule.
+  private var other: [UInt32: Int] = [:]
+  private var otherTargets: [UInt32: Int] = [:]
   /// Outside addresses (raw) of each rule.
   private var externals: [[UInt32]] = []
   /// TCP and UDP ports that no mapping may get.
@@ -53,6 +56,10 @@ struct ForwardTable {
         }
       }
       if forward.protocols.contains(.echo) { echo[address] = rule }
+      if forward.protocols.contains(.other) { other[address] = rule }
+    }
+    if forward.protocols.contains(.other), otherTargets[forward.target.wire] == nil {
+      otherTargets[forward.target.wire] = rule
     }
   }
 
@@ -69,13 +76,19 @@ struct ForwardTable {
 
   /// The rule for an outside endpoint, and the target port. `port` in host order; of no meaning for echo.
   func find(_ address: UInt32, _ ipProtocol: UInt8, _ port: UInt16) -> PortTable.Entry? {
-    guard ipProtocol == IPProtocol.icmp else { return inbound.find(address, PortPools.portClass(ipProtocol), port) }
-    return echo[address].map { PortTable.Entry(rule: $0, port: 0) }
+    switch ipProtocol {
+    case IPProtocol.tcp, IPProtocol.udp: inbound.find(address, PortPools.portClass(ipProtocol), port)
+    case IPProtocol.icmp: echo[address].map { PortTable.Entry(rule: $0, port: 0) }
+    default: other[address].map { PortTable.Entry(rule: $0, port: 0) }
+    }
   }
+
+  /// The rule by which this target (raw) sends other protocols.
+  func findOther(_ target: UInt32) -> Int? { otherTargets[target] }
 
   /// The rule whose target this inside endpoint is, and the outside port that it sends from.
   func findOutbound(_ address: UInt32, _ ipProtocol: UInt8, _ port: UInt16) -> PortTable.Entry? {
-    guard ipProtocol != IPProtocol.icmp else { return nil }
+    guard ipProtocol == IPProtocol.tcp || ipProtocol == IPProtocol.udp else { return nil }
     return outbound.find(address, PortPools.portClass(ipProtocol), port)
   }
 

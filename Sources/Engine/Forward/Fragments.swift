@@ -32,7 +32,7 @@ extension Core {
   func mayHaveSession(_ packet: Packet) -> Bool {
     let destination = packet.header.destination
     if outsideAddresses[destination] != nil { return true }
-    if interfaces[packet.ingress].isOutside { return false }
+    if interfaces[packet.ingress].isOutside { return rules.hasExceptions }
     if insideAddresses[destination] != nil { return true }
     return routes.find(packet.destination).map { interfaces[$0.interface].isOutside } ?? false
   }
@@ -137,13 +137,10 @@ extension Core {
     guard header.totalLength <= Int(adjacencies[found].mtu) || !header.dontFragment else { return .fragmentationNeeded }
     adjacency = found
     let line = flows.sessions.flow(entry.flow)
-    line.lastSeen = clock.tickUp
+    if line.keepsSession { line.lastSeen = clock.tickUp }
     line.count(bytes: header.totalLength)
-    header.start.putRaw(line.newAddresses, IPv4Header.sourceOffset)
-    header.start.putRaw(
-      Checksum.adjust(header.start.raw16(IPv4Header.checksumOffset), by: line.networkDelta), IPv4Header.checksumOffset)
     header.identify(entry.identification)
-    header.takeHop()
+    Rewrite.applyAddresses(line, header)
     return .none
   }
 

@@ -3,6 +3,8 @@ struct Interface {
   let plan: InterfacePlan
   let isOutside: Bool
   let mtu: UInt32
+  /// The largest MSS of TCP connections that begin through here; nil: as they say.
+  let clampMSS: UInt16?
   let header: LinkHeader
   /// Raw, see `UnsafeMutableRawPointer.rawMAC`.
   let mac: UInt64
@@ -14,6 +16,12 @@ struct Interface {
     self.externals = externals
     isOutside = plan.role == .outside
     mtu = UInt32(clamping: plan.mtu ?? 1500)
+    clampMSS =
+      switch plan.clampMSS {
+      case .mtu: UInt16(clamping: Int(mtu) - 40)
+      case .bytes(let bytes): UInt16(clamping: bytes)
+      case nil: nil
+      }
     mac = plan.mac?.raw ?? 0
     header = LinkHeader(mac: mac, tags: plan.tags, link: plan.link)
   }

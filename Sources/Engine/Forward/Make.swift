@@ -30,6 +30,8 @@ struct Draft {
       isEchoReply: new.ipProtocol == IPProtocol.icmp)
   }
 
+  var hasPorts: Bool { IPProtocol.hasPorts(key.ipProtocol) }
+
   /// What a reply becomes.
   var replyNew: FlowKey {
     FlowKey(
@@ -51,6 +53,8 @@ enum SourceChoice {
   case keep
   /// The egress interface's first address.
   case gateway
+  /// The client itself, to the letter.
+  case untranslated
   /// An outside address (raw) with the client's mapping port there.
   case masquerade(index: Int, address: UInt32)
   /// The outside address (raw) that the client sent to, with its mapping port there.
@@ -134,7 +138,7 @@ extension Core {
     Rewrite.prepare(original, kind: kind, key: draft.key, to: draft.new)
     Rewrite.prepare(
       reply, kind: kind == FlowKind.echoRequest ? FlowKind.echoReply : kind, key: draft.replyKey, to: draft.replyNew)
-    let timeout = timeouts.idle(kind: kind, key: draft.key, state: SessionState.opening)
+    let timeout = timeouts(of: draft.origin).idle(kind: kind, key: draft.key, state: SessionState.opening)
     original.timeout = timeout
     reply.timeout = timeout
     common.origin = draft.origin
@@ -145,7 +149,30 @@ extension Core {
     reply.lastSeen = clock.tickUp
     original.planGeneration = generation
     reply.planGeneration = generation
+    limitRefresh(session, kind)
+    inheritAge(session)
     return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
+  }
+
+  /// Where inbound datagrams keep no mapping alive, the direction that they go in refreshes nothing (RFC 4787 REQ-6).
+  func limitRefresh(_ session: UInt32, _ kind: UInt8) {
+    guard kind == FlowKind.udp, case .masquerade(let index) = flows.sessions.common(session).origin.report,
+      !plan.masquerades[index].inboundRefresh
+    else { return }
+    let isInbound = interfaces[Int(flows.sessions.flow(session &<< 1).key.scope)].isOutside
+    flows.sessions.flow(session &<< 1 | (isInbound ? 0 : 1)).keepsSession = false
+  }
+
+  /// A session that such a datagram begins lives no longer than the mapping did without it.
+  private func inheritAge(_ session: UInt32) {
+    let original = flows.sessions.flow(session &<< 1)
+    let mapping = flows.sessions.common(session).mapping
+    guard !original.keepsSession, mapping != 0 else { return }
+    let older = flows.firstSession(mapping)
+    guard older != 0 else { return }
+    let seen = flows.sessions.lastSeen(older)
+    original.lastSeen = seen
+    flows.sessions.flow(session &<< 1 | 1).lastSeen = seen
   }
 
   // MARK: The source that the target sees
@@ -155,19 +182,23 @@ extension Core {
     switch choice {
     case .keep:
       if isFree(draft) { return nil }
-      guard draft.mapping == 0, takeAnyPort(&draft) else { return .noPort }
+      guard draft.mapping == 0, draft.hasPorts, takeAnyPort(&draft) else { return .noPort }
       counters.add(.portChanged)
       return nil
     case .gateway:
       guard let address = interfaces[draft.hop.interface].firstAddress else { return .noRoute }
       draft.setSource(address, draft.key.sourcePort)
+      if !draft.hasPorts { return isFree(draft) ? nil : .noPort }
       return isFree(draft) && isUnclaimed(draft) || takeAnyPort(&draft) ? nil : .noPort
+    case .untranslated: return isFree(draft) ? nil : .noPort
     case .masquerade(let index, let address): return masquerade(&draft, index, address, ingress)
     case .hairpin(let address):
-      let index = plan.masquerades.firstIndex {
-        $0.from == ingress && interfaces[$0.to].firstAddress == address
+      if let index = rules.masquerade(from: ingress, as: address),
+        let own = rules.masqueradeAddress(index, of: draft.key.source, flows.sessions.secret)
+      {
+        return masquerade(&draft, index, own, ingress)
       }
-      if let index { return masquerade(&draft, index, address, ingress) }
+      if !draft.hasPorts { return settleAddress(&draft, address) }
       return mapSource(
         &draft, address, ranges: UnsafeBufferPointer(defaultPool), mapping: .endpointIndependent,
         filtering: .addressAndPortDependent, ingress)
@@ -178,6 +209,7 @@ extension Core {
   {
     let rule = plan.masquerades[index]
     if draft.remote == 0 { draft.remote = draft.key.destination }
+    guard draft.hasPorts else { return settleAddress(&draft, rules.addressOfOther(draft.key, address, index)) }
     // The target of a one-to-one forward sends from the forward's outside endpoint.
     if let outside = rules.outboundEndpoint(draft.key, index, address) {
       draft.setSource(outside.address, outside.port)
@@ -186,6 +218,13 @@ extension Core {
     return mapSource(
       &draft, address, ranges: UnsafeBufferPointer(masqueradePools[index]), mapping: rule.mapping,
       filtering: rule.filtering, ingress)
+  }
+
+  /// Without ports there is one inside host for each (peer, protocol): whoever came first.
+  private mutating func settleAddress(_ draft: inout Draft, _ address: UInt32?) -> DropReason? {
+    guard let address else { return .noPort }
+    draft.setSource(address, 0)
+    return isFree(draft) ? nil : .noPort
   }
 
   /// The client's mapping on an outside address, made if there is none yet.

@@ -15,6 +15,7 @@ extension Core {
     let old = rules
     rules = new
     generation &+= 1
+    flows.quarantine = new.timeouts.quarantine
     exchangeReserved(old.forwards.reserved, new.forwards.reserved)
     exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
     pass.sessionsLeft = flows.sessions.highWater

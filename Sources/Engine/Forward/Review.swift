@@ -104,14 +104,17 @@ extension Core {
   private func confirm(_ session: UInt32, _ origin: Origin) {
     let common = flows.sessions.common(session)
     let original = flows.sessions.flow(session &<< 1)
+    let timeouts = timeouts(of: origin)
     let timeout = common.setTimeout { timeouts.idle(kind: original.kind, key: original.key, state: $0) }
     common.origin = origin
     for flow in [original, flows.sessions.flow(session &<< 1 | 1)] {
+      flow.keepsSession = true
       flow.timeout = timeout
       // Routes may have changed: looked up again when it is needed.
       flow.adjacency = 0
       flow.planGeneration = generation
     }
+    limitRefresh(session, original.kind)
   }
 
   /// Brings a mapping up to the current rules. False where it is gone.

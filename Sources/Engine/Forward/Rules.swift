@@ -21,6 +21,12 @@ public struct Rules: @unchecked Sendable {
   let defaultPool: UnsafeMutableBufferPointer<PortRange>
   /// Pools of the masquerades, by index.
   let masqueradePools: [UnsafeMutableBufferPointer<PortRange>]
+  /// Outside addresses (raw) of the masquerades, by index.
+  let masqueradeAddresses: [[UInt32]]
+  /// Idle times of each forward's sessions.
+  let forwardTimeouts: [TickTimeouts]
+  /// Some destinations are not translated: their answers come straight to inside addresses.
+  let hasExceptions: Bool
 
   /// - Parameter plan: every Ethernet interface has a MAC, every interface an MTU.
   public init(_ plan: Plan) throws(PlanError) {
@@ -28,8 +34,10 @@ public struct Rules: @unchecked Sendable {
     guard plan.forwards.count < 32_768 else { throw .tooMany("forwards") }
     var interfaces: [Interface] = []
     for (index, interface) in plan.interfaces.enumerated() {
-      let externals = plan.forwards.filter { $0.isEnabled && $0.interface == index && !$0.isOnInterface }
+      let externals =
+        plan.forwards.filter { $0.isEnabled && $0.interface == index && !$0.isOnInterface }
         .flatMap(\.externals).map(\.wire)
+        + plan.masquerades.filter { $0.to == index }.flatMap(\.externals).map(\.wire)
       if interface.link == .ethernet, interface.mac == nil { throw .noMAC(interface: interface.name) }
       interfaces.append(Interface(interface, externals: Set(externals)))
     }
@@ -54,6 +62,12 @@ public struct Rules: @unchecked Sendable {
     timeouts = TickTimeouts(plan.timeouts)
     defaultPool = Self.copy([PortRange(1024, 65535)])
     masqueradePools = plan.masquerades.map { Self.copy($0.pool) }
+    masqueradeAddresses = plan.masquerades.map { masquerade in
+      masquerade.externals.isEmpty
+        ? interfaces[masquerade.to].firstAddress.map { [$0] } ?? [] : masquerade.externals.map(\.wire)
+    }
+    forwardTimeouts = plan.forwards.map { TickTimeouts($0.timeouts ?? plan.timeouts) }
+    hasExceptions = plan.masquerades.contains { !$0.except.isEmpty }
   }
 
   /// Gives back what it holds; for the owner alone.
@@ -82,5 +96,11 @@ extension Core {
   var isAlongside: Bool { rules.isAlongside }
   var timeouts: TickTimeouts { rules.timeouts }
   var defaultPool: UnsafeMutableBufferPointer<PortRange> { rules.defaultPool }
+  func timeouts(of origin: Origin) -> TickTimeouts {
+    if case .forward(let index) = origin.report, index < rules.forwardTimeouts.count {
+      return rules.forwardTimeouts[index]
+    }
+    return rules.timeouts
+  }
   var masqueradePools: [UnsafeMutableBufferPointer<PortRange>] { rules.masqueradePools }
 }

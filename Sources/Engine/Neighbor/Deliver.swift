@@ -92,19 +92,55 @@ extension Core {
   }
 
   /// Puts a datagram into the outbox with its link header, in pieces if it is larger than the MTU. It needs headroom.
+  /// False, and nothing sent, where there is no room for all of it.
   mutating func emit(
     _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, over place: UInt16, priority: UInt16
   ) -> Bool {
     let adjacency = adjacencies[place]
-    guard length <= Int(adjacency.mtu) || offload.segmentation != 0 else {
-      return Fragmenter.split(
-        IPv4Header(ip), length: length, offload: offload, over: adjacency, priority: priority, time: clock.now,
-        into: &outbox)
+    let header = IPv4Header(ip)
+    let mark = outbox.mark
+    let isSent: Bool
+    if offload.segmentation != 0, Offload.wireLength(offload, header) > Int(adjacency.mtu) {
+      isSent = emitSegments(header, length: length, offload: offload, over: adjacency, priority: priority)
+    } else if offload.segmentation == 0, length > Int(adjacency.mtu) {
+      isSent = Fragmenter.split(
+        header, length: length, offload: offload, over: adjacency, priority: priority, time: clock.now, into: &outbox)
+    } else {
+      let start = adjacency.writeHeader(before: ip, priority: priority)
+      isSent = outbox.add(
+        start, length: Int(adjacency.headerLength) &+ length, egress: adjacency.egress, time: clock.now,
+        offload: Offload.shifted(offload, by: Int(adjacency.headerLength)))
     }
-    let start = adjacency.writeHeader(before: ip, priority: priority)
-    return outbox.add(
-      start, length: Int(adjacency.headerLength) &+ length, egress: adjacency.egress, time: clock.now,
-      offload: Offload.shifted(offload, by: Int(adjacency.headerLength)))
+    if !isSent { outbox.rewind(to: mark) }
+    return isSent
+  }
+
+  /// A super-frame whose segments are too big for the link and may be cut: segments first, then each in pieces, with an
+  /// identification of its own (RFC 791 section 3.2).
+  private mutating func emitSegments(
+    _ header: IPv4Header, length: Int, offload: OffloadHeader, over adjacency: Adjacency, priority: UInt16
+  ) -> Bool {
+    var segments = Segments(header, length: length, offload)
+    let base = UInt16(bigEndian: header.identification)
+    let ports = UInt64(header.payload.raw16(0)) &<< 16
+    while let count = segments.nextLength {
+      guard let ip = outbox.room(for: count) else { return false }
+      let number = UInt16(truncatingIfNeeded: segments.index)
+      segments.write(at: ip)
+      let key = FlowKey(
+        addresses: ip.raw64(IPv4Header.sourceOffset), ports: UInt64((base &+ number).bigEndian) | ports, scope: .max,
+        ipProtocol: header.ipProtocol)
+      // The first one has the super-frame's own, which is its sender's alone already.
+      if number > 0 {
+        IPv4Header(ip).identify(
+          identifications.assign(key, leavingAs: key.addresses, at: clock.tick, window: timeouts.identification))
+      }
+      let isSent = Fragmenter.split(
+        IPv4Header(ip), length: count, offload: OffloadHeader(), over: adjacency, priority: priority, time: clock.now,
+        into: &outbox)
+      guard isSent else { return false }
+    }
+    return true
   }
 
   // MARK: Asking

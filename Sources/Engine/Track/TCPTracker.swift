@@ -307,6 +307,18 @@ struct TCPTracker {
     }
   }
 
+  // MARK: Quoted segments
+
+  /// True where a segment of this side with this number may still be on its way, or lost: sent already, and not
+  /// acknowledged for longer than a window ago.
+  func mayBeUnderWay(_ d: Int, _ sequence: UInt32) -> Bool {
+    guard marks(d) & Self.seen != 0 else { return true }
+    let end = side(d)[Self.end]
+    guard Self.isUpTo(sequence, end) else { return false }
+    let oldest = marks(1 &- d) & Self.acknowledged != 0 ? side(1 &- d)[Self.taken] : end
+    return Self.isUpTo(oldest, sequence &+ Self.unscaledWindow)
+  }
+
   // MARK: RST
 
   private func isExactReset(_ d: Int, _ segment: Segment) -> Bool {

@@ -1,4 +1,4 @@
-/// SYNs from outside that nothing is configured for, kept for six seconds: an outbound SYN in the meantime is a simultaneous open
+/// SYNs from outside that nothing is configured for, kept for six seconds by default: an outbound SYN in the meantime is a simultaneous open
 /// and makes them forgotten; otherwise the sender is told (RFC 5382 REQ-4). Bounded: what does not fit is dropped silently.
 struct UnsolicitedList {
   static let capacity = 1024
@@ -66,8 +66,6 @@ struct UnsolicitedList {
 }
 
 extension Core {
-  private static let silence: UInt64 = 6_000_000_000
-
   /// Nothing is configured for this packet: silence, or an answer if the interface is set to give one.
   mutating func unsolicited(_ packet: Packet, _ reason: DropReason) {
     if isAlongside { return pass(packet.slot) }
@@ -78,7 +76,7 @@ extension Core {
         let place = unsolicited.remember(
           packet.key, packet.header, length: packet.totalLength, ingress: packet.slot.pointee.ingress)
       {
-        if !timers.add(at: clock.now &+ Self.silence, .unsolicited, place) { _ = unsolicited.take(place) }
+        if !timers.add(at: clock.now &+ timeouts.unsolicited, .unsolicited, place) { _ = unsolicited.take(place) }
       }
     }
     drop(packet.slot, reason)

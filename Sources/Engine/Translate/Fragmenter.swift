@@ -1,6 +1,6 @@
 /// Cuts a datagram that is larger than the next link's MTU into fragments (RFC 791 section 3.2).
 enum Fragmenter {
-  /// Puts the pieces into the outbox in order. False, and nothing sent, where there is no room for all of them.
+  /// Puts the pieces into the outbox in order. False where there is no room for all of them.
   static func split(
     _ header: IPv4Header, length: Int, offload: OffloadHeader, over adjacency: Adjacency, priority: UInt16,
     time: UInt64,

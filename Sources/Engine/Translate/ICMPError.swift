@@ -7,7 +7,7 @@ struct Quote {
   let key: FlowKey
   let kind: UInt8
 
-  /// nil where what is quoted can belong to no session: too short, a later fragment, a protocol without ports.
+  /// nil where what is quoted can belong to no session: too short, a later fragment, an ICMP error.
   init?(_ start: UnsafeMutableRawPointer, available: Int, scope: UInt16) {
     header = IPv4Header(start)
     let transportLength = available &- header.length
@@ -30,7 +30,9 @@ struct Quote {
         kind = FlowKind.echoReply
       default: return nil
       }
-    default: return nil
+    default:
+      (sourcePort, destinationPort) = (0, 0)
+      kind = FlowKind.other
     }
     key = FlowKey(
       source: header.destination, sourcePort: destinationPort, destination: header.source, destinationPort: sourcePort,
@@ -45,6 +47,7 @@ struct Quote {
     var delta = Checksum.combine(flow.networkDelta, replace(start, IPv4Header.checksumOffset, by: flow.networkDelta))
     start.putRaw(flow.newDestination, IPv4Header.sourceOffset)
     start.putRaw(flow.newSource, IPv4Header.destinationOffset)
+    if kind == FlowKind.other { return delta }
     let checksumOffset = Rewrite.checksumOffset(kind)
     if transportLength >= checksumOffset &+ 2, !(kind == FlowKind.udp && transport.raw16(checksumOffset) == 0) {
       delta = Checksum.combine(delta, replace(transport, checksumOffset, by: flow.transportDelta))
@@ -86,12 +89,29 @@ extension Core {
     guard let quote = Quote(inner, available: available, scope: slot.pointee.ingress),
       case .live(let flow) = standing(of: quote.key), packet.header.destination == quote.key.destination
     else { return judgeOther(packet, .icmpUnmatched) }
+    guard isCredible(packet, quote, flow) else { return drop(slot, .icmpForged) }
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency(flow) else { return drop(slot, .noRoute) }
     guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
     translateError(packet, quote, flows.sessions.flow(flow))
     deliver(packet, over: adjacency, nil)
   }
+
+  /// What anybody could send who knows a connection's ends, and nothing of it (RFC 5927): the quoted TCP segment must be
+  /// one that may be on its way, and an MTU below what every host takes (RFC 791) is no link's. Zero is an old router's
+  /// that does not know (RFC 1191 section 5).
+  func isCredible(_ packet: Packet, _ quote: Quote, _ flow: UInt32) -> Bool {
+    let message = packet.transport
+    if message.byte(0) == ICMPHeader.unreachable, message.byte(1) == 4 {
+      let mtu = message.big16(6)
+      guard mtu == 0 || mtu >= Self.leastMTU else { return false }
+    }
+    guard quote.kind == FlowKind.tcp else { return true }
+    return TCPTracker(flows.sessions.common(flow &>> 1))
+      .mayBeUnderWay(Int(1 &- flow & 1), quote.header.payload.big32(TCPHeader.sequenceOffset))
+  }
+
+  private static let leastMTU: UInt16 = 576
 
   private func translateError(_ packet: Packet, _ quote: Quote, _ flow: FlowLine) {
     let header = packet.header

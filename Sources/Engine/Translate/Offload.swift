@@ -12,6 +12,12 @@ enum Offload {
     }
   }
 
+  /// The same for a header of any length.
+  static func wireLength(_ offload: OffloadHeader, _ header: IPv4Header) -> Int {
+    let length = wireLength(offload, header.payload, header.ipProtocol)
+    return length == 0 ? 0 : length &- 20 &+ header.length
+  }
+
   /// The header after the link header has become `change` bytes longer: its offsets count from the frame's first byte.
   @inline(__always)
   static func shifted(_ offload: OffloadHeader, by change: Int) -> OffloadHeader {

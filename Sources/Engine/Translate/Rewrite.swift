@@ -42,6 +42,14 @@ enum Rewrite {
     }
   }
 
+  /// Addresses, TTL and header checksum: for what has no ports, and later pieces of what has.
+  static func applyAddresses(_ flow: FlowLine, _ header: IPv4Header) {
+    header.start.putRaw(flow.newAddresses, IPv4Header.sourceOffset)
+    header.start.putRaw(
+      Checksum.adjust(header.start.raw16(IPv4Header.checksumOffset), by: flow.networkDelta), IPv4Header.checksumOffset)
+    header.takeHop()
+  }
+
   /// Fills in what the flow's packets become, with the deltas of that change.
   static func prepare(_ flow: FlowLine, kind: UInt8, key: FlowKey, to new: FlowKey) {
     flow.key = key

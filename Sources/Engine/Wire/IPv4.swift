@@ -3,6 +3,13 @@ enum IPProtocol {
   static let icmp: UInt8 = 1
   static let tcp: UInt8 = 6
   static let udp: UInt8 = 17
+  static let dccp: UInt8 = 33
+  static let udpLite: UInt8 = 136
+
+  /// TCP, UDP, and ICMP with its identifiers.
+  static func hasPorts(_ number: UInt8) -> Bool { number == tcp || number == udp || number == icmp }
+  /// Their checksum covers the addresses, and we do not know where it stands.
+  static func coversAddresses(_ number: UInt8) -> Bool { number == dccp || number == udpLite }
 }
 
 enum EtherType {

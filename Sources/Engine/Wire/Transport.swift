@@ -13,6 +13,7 @@ enum TCPHeader {
   static let rst: UInt8 = 0x04
   static let psh: UInt8 = 0x08
   static let ack: UInt8 = 0x10
+  static let cwr: UInt8 = 0x80
 
   /// The window scale option of a SYN (RFC 7323 section 2), at most 14; nil where absent or malformed.
   static func windowScale(_ tcp: UnsafeMutableRawPointer, headerLength: Int) -> UInt8? {

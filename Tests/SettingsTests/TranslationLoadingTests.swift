@@ -1,0 +1,148 @@
+import Engine
+import Testing
+
+@testable import Settings
+
+/// Pools, exceptions, idle times and switches of translation become the plan that they say.
+@Suite struct TranslationLoadingTests {
+  private let masquerade = twoInterfaces + "[[masquerade]]\nfrom = \"lan\"\nto = \"wan\"\n"
+
+  @Test func poolOfAddressesRangesAndPrefixes() throws {
+    let text =
+      masquerade
+        + """
+        external = ["203.0.113.5", "203.0.113.16-203.0.113.19", "203.0.113.32/29", "203.0.113.1"]
+        except = ["10.8.0.1/16", "198.51.100.0/24"]
+        inbound-refresh = false
+        other-protocols = true
+        """
+    let file = try load(text)
+    let plan = try #require(file.plan.masquerades.first)
+    #expect(plan.externals.map { $0.value & 0xFF } == [5, 16, 17, 18, 19, 32, 33, 34, 35, 36, 37, 38, 39, 1])
+    #expect(plan.except.map(\.description) == ["10.8.0.0/16", "198.51.100.0/24"])
+    #expect(!plan.inboundRefresh && plan.otherProtocols)
+    #expect(
+      file.normalised.contains(
+        "external = [\"203.0.113.5\", \"203.0.113.16-203.0.113.19\", \"203.0.113.32-203.0.113.39\", \"203.0.113.1\"]"))
+    #expect(try load(file.normalised).plan.masquerades == file.plan.masquerades)
+  }
+
+  @Test func masqueradeDefaults() throws {
+    let plan = try #require(try load(masquerade).plan.masquerades.first)
+    #expect(plan == MasqueradePlan(from: plan.from, to: plan.to))
+    #expect(plan.externals.isEmpty && plan.except.isEmpty && plan.inboundRefresh && !plan.otherProtocols)
+  }
+
+  @Test func everyIdleTime() throws {
+    let text =
+      twoInterfaces
+        + """
+        [timeouts]
+        udp = "6m"
+        udp-dns = "11s"
+        tcp-closing = "1m"
+        tcp-established = "3h"
+        tcp-transitory = "5m"
+        icmp = "61s"
+        other = "9m"
+        unsolicited = "7s"
+        quarantine = "3m"
+        fragment = "20s"
+        identification = "4m"
+        """
+    let file = try load(text)
+    var expected = TimeoutPlan()
+    (expected.udp, expected.udpDNS, expected.tcpEstablished, expected.icmp) = (360, 11, 10800, 61)
+    (expected.tcpOpening, expected.tcpClosing, expected.tcpReset) = (300, 60, 300)
+    (expected.other, expected.unsolicited, expected.quarantine) = (540, 7, 180)
+    (expected.fragment, expected.identification) = (20, 240)
+    #expect(file.plan.timeouts == expected && file.warnings.isEmpty)
+    #expect(try load(file.normalised).plan.timeouts == expected)
+  }
+
+  @Test func aForwardsOwnIdleTimesStandOverTheCommonOnes() throws {
+    let text =
+      twoInterfaces
+        + """
+        [[forward]]
+        name = "game"
+        protocol = "all"
+        external = "203.0.113.5"
+        ports = "all"
+        to = "192.168.1.10"
+        timeouts = { udp = "10m", tcp-reset = "2m" }
+        [timeouts]
+        udp = "6m"
+        icmp = "2m"
+        """
+    let file = try load(text)
+    let forward = try #require(file.plan.forwards.first)
+    #expect(forward.protocols == [.tcp, .udp, .echo, .other])
+    #expect(forward.timeouts?.udp == 600 && forward.timeouts?.tcpReset == 120 && forward.timeouts?.icmp == 120)
+    #expect(forward.timeouts?.tcpOpening == 240)
+    #expect(try load(file.normalised).plan.forwards.first?.timeouts == forward.timeouts)
+    #expect(file.normalisedJSON.contains("\"tcp-reset\": \"2m\""))
+  }
+
+  @Test func belowWhatAnRFCDemandsAWarningSaysSo() throws {
+    let (text, places) = unmark(
+      twoInterfaces
+        + """
+        [timeouts]
+        udp = ▸"119s"
+        udp-dns = "1s"
+        tcp-established = ▸"2h"
+        tcp-transitory = "10s"
+        icmp = ▸"59s"
+        """)
+    let file = try load(text)
+    #expect(file.plan.timeouts.udp == 119 && file.plan.timeouts.tcpEstablished == 7200)
+    #expect(file.warnings.map(\.place) == places)
+    let words = [
+      "below the 2m of RFC 4787 REQ-5", "below the 2h4m of RFC 5382 REQ-5", "below the 1m of RFC 5508 REQ-2",
+    ]
+    for (warning, words) in zip(file.warnings, words) {
+      #expect(warning.description.contains(": warning: ") && warning.text.contains(words))
+    }
+  }
+
+  @Test func clampAndPickUp() throws {
+    for (value, clamp) in [("\"mtu\"", InterfacePlan.ClampMSS.mtu), ("1452", .bytes(1452)), ("536", .bytes(536))] {
+      let text = twoInterfaces.replacingFirst("role = \"outside\"", "role = \"outside\"\nclamp-mss = \(value)")
+      let file = try load(text + "[engine]\npick-up = false")
+      #expect(file.plan.interfaces[0].clampMSS == clamp && file.plan.interfaces[1].clampMSS == nil)
+      #expect(!file.plan.picksUpTCP)
+      let again = try load(file.normalised).plan
+      #expect(again.interfaces == file.plan.interfaces && !again.picksUpTCP)
+    }
+    for value in ["535", "65496", "\"auto\"", "true"] {
+      let text = twoInterfaces.replacingFirst("role = \"outside\"", "role = \"outside\"\nclamp-mss = \(value)")
+      let found = messages(text)
+      #expect(found.count == 1 && found.first?.contains("clamp-mss") == true && found.first?.contains("; ") == true)
+    }
+    #expect(try load(twoInterfaces).plan.picksUpTCP)
+  }
+
+  @Test func aTargetBehindAnotherOutsideInterfaceNeedsTheGatewayAsSource() throws {
+    let text =
+      twoInterfaces
+        + """
+        [interface.backup]
+        role = "outside"
+        device = "eth2"
+        address = "198.51.100.1/24"
+        [[forward]]
+        name = "far"
+        protocol = "tcp"
+        on = "wan"
+        ports = "80"
+        to = "▸198.51.100.9"
+
+        """
+    let (good, places) = unmark(text)
+    let found = messages(good)
+    #expect(found.count == 1 && found[0].hasPrefix("test.toml:\(places[0].line):\(places[0].column): "))
+    #expect(found[0].contains("through the outside interface backup; write source = \"gateway\""))
+    #expect(try load(good + "source = \"gateway\"").plan.forwards.count == 1)
+  }
+}
