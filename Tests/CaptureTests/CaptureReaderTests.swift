@@ -56,12 +56,12 @@ private struct Reading: Equatable {
     }
   }
 
-  @Test func `a capture without frames is a capture`() throws {
+  @Test func `L9 a capture without frames is a capture`() throws {
     #expect(try read(CaptureBytes.pcap([])).error == nil)
     #expect(try read(CaptureBytes.pcapng([])).error == nil)
   }
 
-  @Test func `a frame cut by the snap length has the bytes that are there`() throws {
+  @Test func `L9 L4 a frame cut by the snap length has the bytes that are there`() throws {
     let reading = try read(CaptureBytes.pcap([.init([1, 2, 3], originalLength: 900)]))
     #expect(reading.frames.map(\.bytes) == [[1, 2, 3]])
     #expect(reading.error == nil)
@@ -73,7 +73,7 @@ private struct Reading: Equatable {
     #expect(try read(CaptureBytes.pcapng([], linkType: UInt16(type))).link == link)
   }
 
-  @Test func `other link types are refused by name, with the place that says so`() throws {
+  @Test func `L9 other link types are refused by name, with the place that says so`() throws {
     let classic = try #require(try read(CaptureBytes.pcap([], linkType: 113)).error)
     #expect(classic.offset == 20)
     #expect(classic.path == directory("in.pcap"))
@@ -84,7 +84,7 @@ private struct Reading: Equatable {
     #expect(next.message.contains("LINUX_SLL"))
   }
 
-  @Test func `files that are no captures are refused`() throws {
+  @Test func `L9 files that are no captures are refused`() throws {
     for bytes: [UInt8] in [[], [1], [UInt8](repeating: 0, count: 100), [UInt8]("not a capture at all".utf8)] {
       let error = try #require(try read(bytes).error)
       #expect(error.offset == 0)
@@ -96,7 +96,7 @@ private struct Reading: Equatable {
   }
 
   /// Cut anywhere, a capture gives the whole records before the cut, and an error unless the cut is between records.
-  @Test(arguments: CaptureBytes.Order.allCases) func `a cut capture`(order: CaptureBytes.Order) throws {
+  @Test(arguments: CaptureBytes.Order.allCases) func `L9 a cut capture`(order: CaptureBytes.Order) throws {
     let small = [records[0], records[1], CaptureBytes.Record([7, 7], seconds: 9)]
     let file = CaptureBytes.pcap(small, order: order)
     var ends = [24]
@@ -115,7 +115,7 @@ private struct Reading: Equatable {
     for cut in 0..<next.count { #expect(try read([UInt8](next.prefix(cut))).frames.count <= small.count) }
   }
 
-  @Test func `damaged lengths are errors at their record`() throws {
+  @Test func `L9 damaged lengths are errors at their record`() throws {
     var file = CaptureBytes.pcap([records[0], records[0]])
     for index in 0..<4 { file[24 + 16 + 5 + 8 + index] = 0xFF }
     let reading = try read(file)
@@ -134,7 +134,7 @@ private struct Reading: Equatable {
     }
   }
 
-  @Test func `times that pcap cannot hold are errors, not traps`() throws {
+  @Test func `L9 times that pcap cannot hold are errors, not traps`() throws {
     let late = CaptureBytes.Record([1], seconds: UInt64(UInt32.max) + 1)
     let reading = try read(CaptureBytes.pcapng([records[0], late]))
     #expect(reading.frames.count == 1)
@@ -154,7 +154,7 @@ private struct Reading: Equatable {
   }
 
   /// A resolution of whole seconds makes every 64-bit number a time.
-  @Test func `pcapng times of any size`() throws {
+  @Test func `L9 pcapng times of any size`() throws {
     var file = CaptureBytes.pcapng([.init([1])])
     file[28 + 8 + 8 + 4] = 0
     for index in 0..<8 { file[28 + 32 + 12 + index] = 0xFF }

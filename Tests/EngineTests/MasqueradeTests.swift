@@ -77,6 +77,31 @@ import Testing
     gateway.receive(.udp("198.51.100.7:1", "203.0.113.1:4001"), on: "wan").expectDrop(.noForward)
   }
 
+  @Test(arguments: EndpointRule.allCases)
+  func `U2 filtering is the same with a table that is 95 percent full, and after collisions`(rule: EndpointRule) throws
+  {
+    let gateway = try TestGateway(.masqueraded({ $0.filtering = rule }, more: { $0.sessions = 1000 }))
+    let seen = try #require(mapped(gateway, "192.168.1.10:4000", to: "198.51.100.7:1"))
+    for index in 1..<950 {
+      // Every other one wants a port that is taken.
+      let inside = Peer(Host("192.168.1.20").advanced(by: index % 200), UInt16(4000 + index / 400))
+      _ = mapped(gateway, inside, to: Peer("198.51.100.50", UInt16(index)))
+    }
+    #expect(gateway.live > 900)
+    for (peer, passes): (Peer, Bool) in [
+      ("198.51.100.7:1", true), ("198.51.100.7:2", rule != .addressAndPortDependent),
+      ("198.51.100.99:1", rule == .endpointIndependent),
+    ] {
+      let probe = Packet.udp(peer, seen)
+      let outcome = gateway.receive(probe, on: "wan")
+      if passes {
+        outcome.expectForward(probe.translated(to: "192.168.1.10:4000"), on: "lan")
+      } else {
+        outcome.expectDrop(.filtered)
+      }
+    }
+  }
+
   @Test func `U16 a UDP mapping opens nothing for TCP`() throws {
     let gateway = try TestGateway(.masqueraded { $0.filtering = .endpointIndependent })
     #expect(mapped(gateway, "192.168.1.10:4000") != nil)

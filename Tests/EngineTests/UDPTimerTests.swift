@@ -116,6 +116,14 @@ import Testing
     gateway.receive(probe, on: "wan", at: 300).expectDrop(.noForward)
   }
 
+  @Test func `U9 I9 nor do errors that the inside sends about what came in`() throws {
+    let gateway = try open()
+    let quoted = probe.translated(to: inside)
+    let error = Packet.icmpError(type: 3, code: 3, from: server, to: client.host, about: quoted)
+    for step in 1...29 { gateway.receive(error, on: "lan", at: Double(step) * 10).expect(.forward) }
+    gateway.receive(probe, on: "wan", at: 300).expectDrop(.noForward)
+  }
+
   @Test func `a frame dropped for its TTL refreshes nothing`() throws {
     let gateway = try open()
     gateway.receive(probe.with { $0.ip.ttl = 1 }, on: "wan", at: 200).expect(.drop)

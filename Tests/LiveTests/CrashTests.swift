@@ -26,7 +26,7 @@ extension Live {
       }
     }
 
-    @Test("the kernel answers nothing itself while sluice runs: no reset, no ARP, no ICMP of its own")
+    @Test("L6 the kernel answers nothing itself while sluice runs: no reset, no ARP, no ICMP of its own")
     func quietKernel() throws {
       try Rig.with("quiet") { rig in
         // Packets for the gateway's own stack would make these rise.

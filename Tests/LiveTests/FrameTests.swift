@@ -10,7 +10,7 @@ extension Live {
       return shape
     }
 
-    @Test("every frame of a TCP transfer, both ways: right checksums, none doubled or changed, no reset")
+    @Test("C5 L3 L5 every frame of a TCP transfer, both ways: right checksums, none doubled or changed, no reset")
     func transfer() throws {
       try Rig.with("frames", Self.bare) { rig in
         let audit = try CaptureAudit(rig) {
@@ -42,7 +42,7 @@ extension Live {
       }
     }
 
-    @Test("small traffic one by one: nothing lost, doubled or changed")
+    @Test("L5 small traffic one by one: nothing lost, doubled or changed")
     func smallTraffic() throws {
       try Rig.with("frames", Self.bare) { rig in
         let audit = try CaptureAudit(rig) {

@@ -39,7 +39,7 @@ extension Live {
       }
     }
 
-    @Test("an inside host reaches a forward by its outside address (hairpin), and sees no inside address")
+    @Test("T12 U13 an inside host reaches a forward by its outside address (hairpin), and sees no inside address")
     func hairpin() throws {
       try Rig.with("hairpin") { rig in
         let answer = try rig.fetch(.server, "\(LabNetwork.gatewayOutside)/")
@@ -50,7 +50,7 @@ extension Live {
       }
     }
 
-    @Test("traceroute shows the gateway as a hop, from outside and from inside", arguments: ["-U", "-I", "-T -p 80"])
+    @Test("F10 traceroute shows the gateway as a hop, from outside and from inside", arguments: ["-U", "-I", "-T -p 80"])
     func hops(method: String) throws {
       try Rig.with("hops") { rig in
         let trace = "traceroute -n -q 1 -w 2 -m 4 \(method) "
@@ -63,7 +63,7 @@ extension Live {
       }
     }
 
-    @Test("the sender of too big packets learns the MTU of a 1280-byte link, to the server and from it")
+    @Test("F5 the sender of too big packets learns the MTU of a 1280-byte link, to the server and from it")
     func pathMTU() throws {
       let count = 5_000_000
       var narrow = LabNetwork.Shape()

@@ -6,7 +6,7 @@ extension Live {
   /// 802.1Q and 802.1ad by interface. The kernel strips the outer tag into the ring's metadata; what a host on the
   /// VLAN sees must carry it again. The frames are written raw, since the lab's kernel may have no VLAN devices.
   @Suite struct TagTests {
-    @Test("a tagged datagram goes in, the answer comes back with the same tags", arguments: ["100", "200.100"])
+    @Test("L2 a tagged datagram goes in, the answer comes back with the same tags", arguments: ["100", "200.100"])
     func tagged(vlan: String) throws {
       let configuration = LabNetwork.configuration.replacingOccurrences(
         of: "device  = \"wan0\"", with: "device  = \"wan0\"\nvlan    = \(vlan == "100" ? "100" : "\"200.100\"")")

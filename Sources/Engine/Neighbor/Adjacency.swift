@@ -87,7 +87,7 @@ struct Adjacency {
   }
 
   /// Writes the link header right before `network` and returns its first byte. `priority` is PCP and DEI of the frame
-  /// as it came in (raw TCI bits), copied into the outermost tag.
+  /// as it came in (raw TCI bits), copied into every tag: the next bridge reads the outer one, and may take it off.
   @inline(__always)
   func writeHeader(before network: UnsafeMutableRawPointer, priority: UInt16) -> UnsafeMutableRawPointer {
     let length = Int(headerLength)
@@ -99,6 +99,7 @@ struct Adjacency {
     } else if length != 0 {
       start.copyMemory(from: line, byteCount: length)
       start.putRaw(start.raw16(14) | priority, 14)
+      if length == 22 { start.putRaw(start.raw16(18) | priority, 18) }
     }
     return start
   }
