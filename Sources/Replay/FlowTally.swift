@@ -61,6 +61,9 @@ public struct FlowOutcome: Hashable, Sendable, Codable {
   /// Dropped frames by reason, and the others that did not leave by verdict.
   public var stopped: [String: Int] = [:]
 
+  /// Some of it left, or would have, had its next hop answered.
+  var isLetThrough: Bool { forwarded > 0 || stopped[Verdict.hold.name] != nil }
+
   /// `-> lan 198.51.100.7:4000 > 192.168.1.10:80`, or why not.
   public var text: String {
     if let egress, let source, let destination { return "-> \(egress) \(source) > \(destination)" }

@@ -58,12 +58,15 @@ public struct WhatIf: Sendable, Codable {
   }
 
   static func change(_ old: FlowOutcome, _ new: FlowOutcome) -> Change {
-    switch (old.forwarded > 0, new.forwarded > 0) {
+    switch (old.isLetThrough, new.isLetThrough) {
     case (false, false): .unchanged
     case (false, true): .forwarded
     case (true, false): .dropped
     case (true, true):
-      if old.destination != new.destination || old.egress != new.egress {
+      if old.egress == nil || new.egress == nil {
+        // What waits for its next hop shows no target.
+        .unchanged
+      } else if old.destination != new.destination || old.egress != new.egress {
         .retargeted
       } else if old.source != new.source {
         .resourced
