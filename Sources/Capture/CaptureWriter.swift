@@ -29,15 +29,16 @@ public final class CaptureWriter {
   /// - Parameters:
   ///   - length: in bytes.
   ///   - time: nanoseconds since 1970.
+  ///   - original: length of the whole frame, where only its beginning is kept.
   /// - Throws: `CaptureError` where the file cannot grow or the time is past 2106, with the offset of the record.
-  public func append(_ bytes: UnsafeRawPointer, length: Int, time: UInt64) throws(CaptureError) {
+  public func append(_ bytes: UnsafeRawPointer, length: Int, time: UInt64, original: Int? = nil) throws(CaptureError) {
     let seconds = time / nanosecondsPerSecond
     guard seconds <= lastSecond else { throw file.failure("a time that pcap cannot hold: \(seconds) s since 1970") }
     try file.reserve(Self.recordHeaderBytes)
     file.put(UInt32(truncatingIfNeeded: seconds))
     file.put(UInt32(truncatingIfNeeded: time &- seconds &* nanosecondsPerSecond))
     file.put(UInt32(truncatingIfNeeded: length))
-    file.put(UInt32(truncatingIfNeeded: length))
+    file.put(UInt32(truncatingIfNeeded: original ?? length))
     try file.append(bytes, count: length)
   }
 

@@ -81,6 +81,8 @@ public struct Forwarder: ~Copyable {
     core.pointee.advance(to: time)
   }
 
+  public var interfaceCount: Int { core.pointee.interfaces.count }
+
   /// The engine's clock, in nanoseconds.
   public var clock: UInt64 { core.pointee.clock.now }
 

@@ -19,6 +19,7 @@ extension Plan {
     if sessions != old.sessions { changes.append(.engine("sessions")) }
     if ring != old.ring { changes.append(.engine("ring")) }
     if spinMicroseconds != old.spinMicroseconds { changes.append(.engine("spin-microseconds")) }
+    if recorder != old.recorder { changes.append(.engine("recorder")) }
     if cores != old.cores { changes.append(.engine("cores")) }
     for (index, interface) in interfaces.enumerated() {
       guard let before = old.interfaces.first(where: { $0.name == interface.name }) else {

@@ -35,6 +35,8 @@ public struct Plan: Sendable, Equatable {
   public var timeouts = TimeoutPlan()
   /// A TCP connection older than we are is picked up by an ACK.
   public var picksUpTCP = true
+  /// nil: nothing is recorded.
+  public var recorder: RecorderPlan?
 
   public init() {}
 }
@@ -275,6 +277,20 @@ public struct TimeoutPlan: Sendable, Equatable {
   public var fragment = 15
   /// The IPv4 identification of a datagram in pieces belongs to it.
   public var identification = 120
+
+  public init() {}
+}
+
+/// What a running gateway keeps of the last frames.
+public struct RecorderPlan: Sendable, Equatable {
+  /// Of each device, in bytes.
+  public var memory = 16 << 20
+  /// Whole frames, not headers alone.
+  public var isWhole = false
+  /// Where a recording goes by itself when one of `triggers` moves; nil for nowhere.
+  public var directory: String?
+  /// Drop reasons that say that something is wrong with the gateway itself.
+  public var triggers: [DropReason] = [.tableFull, .noPort, .outboxFull, .neighborTableFull, .insertContention]
 
   public init() {}
 }

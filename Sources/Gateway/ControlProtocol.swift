@@ -9,6 +9,8 @@ public struct ControlRequest: Codable, Sendable {
     case status, flows, flow, kill, reload, forecast, forwards, forward
     /// Explain frames from now on (`watch`); what has been explained since.
     case explain, explained
+    /// Write down what the flight recorder has kept.
+    case record
   }
 
   public var command: Command
@@ -20,10 +22,14 @@ public struct ControlRequest: Codable, Sendable {
   public var edit: ForwardEdit?
   /// Which frames to explain.
   public var watch: WatchRequest?
+  /// Where the recording goes: an absolute path.
+  public var directory: String?
 
   public init(
-    _ command: Command, limit: Int? = nil, identity: UInt64? = nil, edit: ForwardEdit? = nil, watch: WatchRequest? = nil
+    _ command: Command, limit: Int? = nil, identity: UInt64? = nil, edit: ForwardEdit? = nil,
+    watch: WatchRequest? = nil, directory: String? = nil
   ) {
+    self.directory = directory
     self.command = command
     self.limit = limit
     self.identity = identity
@@ -45,11 +51,25 @@ public struct ControlAnswer: Codable, Sendable {
   public var status: StatusReport?
   public var flows: [FlowReport]?
   public var explained: [ExplanationReport]?
+  public var recorded: RecordReport?
   /// Whether more may be explained.
   public var isWatching: Bool?
   public var forwards: [ForwardReport]?
   public var reload: ReloadReport?
   public var forecast: ForecastReport?
+}
+
+/// A recording that was written down.
+public struct RecordReport: Codable, Sendable, Equatable {
+  public var directory: String
+  public var entries: Int
+  /// Nothing is missing since the gateway's start: its replay is exact.
+  public var isComplete: Bool
+
+  enum CodingKeys: String, CodingKey {
+    case directory, entries
+    case isComplete = "complete"
+  }
 }
 
 /// What a reload has done.

@@ -40,6 +40,8 @@ public struct GatewayRun: ~Copyable {
   private let started = monotonicTime()
   private var rings: [RingStatistics]
   private var watch: DeviceWatch
+  /// nil where nothing is recorded.
+  var flight: FlightKeeper?
 
   /// Forwards until SIGTERM or SIGINT; everything is put back as it was when this returns or throws.
   ///
@@ -90,8 +92,8 @@ public struct GatewayRun: ~Copyable {
       let addresses = try AddressWatch()
       try Privileges.drop()
       return try GatewayRun(
-        settings: settings, complete: complete, options: options, logger: logger, signals: signals, quieting: quieting,
-        control: control,
+        settings: settings, complete: complete, options: options, logger: logger, seed: seed, signals: signals,
+        quieting: quieting, control: control,
         addresses: addresses, mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings,
         transmitter: transmitter)
     } catch let error as GatewayError {
@@ -104,13 +106,18 @@ public struct GatewayRun: ~Copyable {
   }
 
   private init(
-    settings: SettingsFile, complete: CompletePlan, options: GatewayOptions, logger: Logger,
+    settings: SettingsFile, complete: CompletePlan, options: GatewayOptions, logger: Logger, seed: UInt64,
     signals: consuming HostSignals,
     quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, mailbox: Mailbox,
     forwarder: consuming Forwarder,
     sharing: RingSharing, rings: consuming RingSet, transmitter: consuming Transmitter
   ) throws(GatewayError) {
     let descriptors = rings.descriptors
+    let links = complete.links.interfacesOfLinks
+    flight = complete.plan.recorder.map { FlightKeeper($0, seed: seed, clock: forwarder.clock, links: links) }
+    let recorder = complete.plan.recorder.map {
+      FlightRecorder(links: links.count, bytes: $0.memory, isWhole: $0.isWhole, burst: WorkerOptions().burst)
+    }
     var workerOptions = WorkerOptions()
     // A worker that spins where others wait for the core makes them wait longer.
     if complete.plan.workers >= sysconf(Int32(_SC_NPROCESSORS_ONLN)) { workerOptions.spin = 0 }
@@ -119,7 +126,7 @@ public struct GatewayRun: ~Copyable {
     worker = try WorkerThread.start(
       Worker(
         judge: forwarder, rings: rings, transmitter: transmitter, interfaceCount: complete.plan.interfaces.count,
-        mailbox: mailbox, options: workerOptions))
+        mailbox: mailbox, options: workerOptions, recorder: recorder))
     self.settings = settings
     self.complete = complete
     self.addresses = addresses
@@ -209,6 +216,7 @@ public struct GatewayRun: ~Copyable {
 
   private mutating func everySecond() {
     readRings()
+    flight?.look(worker, plan: complete.plan, settings: settings, logger: logger)
     for change in watch.changes() { logger.warning("\(change)") }
   }
 
@@ -224,6 +232,7 @@ public struct GatewayRun: ~Copyable {
       readRings()
       return ControlAnswer(status: status(report))
     case .explain, .explained: return explain(request)
+    case .record: return answerRecord(request)
     case .flow, .kill: return answerSession(request)
     case .forwards: return ControlAnswer(forwards: settings.forwardReports)
     case .reload, .forecast, .forward: return answerChange(request, limit: limit)

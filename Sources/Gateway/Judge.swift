@@ -1,3 +1,4 @@
+import Capture
 import Engine
 import Explain
 
@@ -41,6 +42,10 @@ struct EngineReport: Sendable {
   var places = 0
 
   // Answers to single questions.
+  /// nil where nothing is recorded.
+  var recording: FlightRecording?
+  /// Nothing has happened to the engine but frames and timers.
+  var isUndisturbed = true
   var forecasts: [SessionForecast] = []
   var session: SessionReport?
   var isFound = false
@@ -78,7 +83,13 @@ extension Forwarder: Judge {
     case .forecast(let rules, let places): answer.forecasts = forecast(under: rules, places: places)
     case .session(let identity): answer.session = session(identity: identity)
     case .cut(let identity): answer.isFound = cut(identity: identity)
-    case .report, .watch, .watched, .stop: break
+    case .drops(let reasons):
+      answer.drops = [
+        reasons.map { reason in
+          (0..<interfaceCount).reduce(0) { $0 + drops(interface: $1, reason: reason) }
+        }
+      ]
+    case .report, .watch, .watched, .recording, .stop: break
     }
     return answer
   }

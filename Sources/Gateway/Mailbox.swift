@@ -20,6 +20,10 @@ struct Mailbox: @unchecked Sendable {
     case replace(Rules)
     /// What these rules would make of the sessions in these places.
     case forecast(Rules, places: Range<Int>)
+    /// What the recorder has kept.
+    case recording
+    /// Drops for these reasons so far, over all interfaces.
+    case drops([DropReason])
     case session(identity: UInt64)
     case cut(identity: UInt64)
     case stop

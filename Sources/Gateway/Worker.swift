@@ -1,4 +1,5 @@
 import CLinux
+import Capture
 import Engine
 import Glibc
 import PacketIO
@@ -30,12 +31,17 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private let interfaceCount: Int
   /// Frames that a client wants explained.
   private var watch: FrameWatch?
+  /// Keeps the last frames.
+  private let recorder: FlightRecorder?
+  /// Nothing but frames and timers has changed the engine: a recording from its start can be replayed.
+  private var isUndisturbed = true
 
   /// - Parameter transmitter: its destinations are the interfaces.
   init(
     judge: consuming J, rings: consuming RingSet, transmitter: consuming Transmitter, interfaceCount: Int,
-    mailbox: Mailbox, options: WorkerOptions
+    mailbox: Mailbox, options: WorkerOptions, recorder: FlightRecorder? = nil
   ) {
+    self.recorder = recorder
     self.judge = judge
     self.transmitter = transmitter
     self.interfaceCount = interfaceCount
@@ -73,6 +79,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
       now = monotonicTime()
       if judge.nextDeadline <= now {
         judge.advance(to: now)
+        recorder?.didAdvance(to: now, outbox: judge.outbox)
         sendOutbox()
       }
       if isBusy {
@@ -90,7 +97,9 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     let ring = rings[link]
     let count = ring.pointee.collect(
       into: slots, limit: watch == nil ? options.burst : 1, link: UInt16(truncatingIfNeeded: link), time: time)
+    recorder?.willJudge(slots, count: count)
     if watch == nil || count == 0 { judge.process(slots, count: count) } else { judgeWatched(time) }
+    recorder?.didJudge(slots, count: count, outbox: judge.outbox)
     let outbox = judge.outbox
     var nextMade = 0
     var released = 0
@@ -175,12 +184,23 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     case .stop:
       mailbox.reply(judge.report(interfaces: interfaceCount, sessionLimit: 0))
       return false
+    case .recording:
+      var report = EngineReport()
+      report.recording = recorder?.copy()
+      report.isUndisturbed = isUndisturbed
+      mailbox.reply(report)
+      return true
     case .replace:
+      isUndisturbed = false
       let answer = judge.answer(question)
       sendOutbox()
       mailbox.reply(answer)
       return true
-    case .forecast, .session, .cut:
+    case .cut:
+      isUndisturbed = false
+      mailbox.reply(judge.answer(question))
+      return true
+    case .forecast, .session, .drops:
       mailbox.reply(judge.answer(question))
       return true
     }

@@ -99,7 +99,7 @@ struct Checker {
 
   /// Reads the whole file. The plan is good if `errors` is empty then.
   mutating func check(_ root: Node) {
-    let sections = ["engine", "interface", "route", "neighbor", "forward", "masquerade", "timeouts"]
+    let sections = ["engine", "interface", "route", "neighbor", "forward", "masquerade", "timeouts", "recorder"]
     guard let fields = fields(of: root, title: "the configuration", keys: sections, places: nil) else { return }
     readEngine(fields["engine"])
     readInterfaces(fields["interface"])
@@ -108,6 +108,7 @@ struct Checker {
     readTimeouts(fields["timeouts"])
     readForwards(fields["forward"])
     readMasquerades(fields["masquerade"])
+    readRecorder(fields["recorder"])
   }
 
   // MARK: Errors

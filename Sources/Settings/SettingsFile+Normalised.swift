@@ -10,7 +10,7 @@ extension SettingsFile {
   private var document: Document { document(forwards: .list(drafts.indices.map { .table(forwardRows($0)) })) }
 
   func document(forwards: Document) -> Document {
-    .table([
+    let sections: [(String, Document)] = [
       (
         "engine",
         .table([
@@ -31,6 +31,16 @@ extension SettingsFile {
       ("forward", forwards),
       ("masquerade", .list(plan.masquerades.map(masquerade))),
       ("timeouts", timeouts(plan.timeouts, TimeoutKey.all)),
+    ]
+    return .table(sections + (plan.recorder.map { [("recorder", recorder($0))] } ?? []))
+  }
+
+  private func recorder(_ recorder: RecorderPlan) -> Document {
+    .table([
+      ("memory", .text(SizeText.text(recorder.memory))),
+      ("frames", .text(recorder.isWhole ? "whole" : "headers")),
+      ("directory", recorder.directory.map { .text($0) } ?? .absent("only on demand: sluice record dump")),
+      ("triggers", .list(recorder.triggers.map { .text($0.name) })),
     ])
   }
 

@@ -20,6 +20,12 @@ struct ReplayCommand: ParsableCommand {
   @OptionGroup var options: ReplayOptions
 
   @Option(
+    help: ArgumentHelp(
+      "Play a flight recording (sluice record dump) in place of -c and --in, and compare every answer with the "
+        + "recorded one.", valueName: "dir"))
+  var state: String?
+
+  @Option(
     name: .customLong("case"),
     help: ArgumentHelp(
       "Run a golden case in place of -c and --in: a directory with sluice.toml, in-IF.pcap, expect-IF.pcap and "
@@ -61,6 +67,7 @@ struct ReplayCommand: ParsableCommand {
 
   func run() throws {
     if let caseDirectory { return try runCases(in: caseDirectory) }
+    if let state { return try runRecording(state) }
     guard !regenerate else { throw Failure(.usage, "--regenerate belongs to --case DIR") }
     guard let config else {
       throw Failure(.usage, "no configuration; name one with -c FILE, or a case with --case DIR")

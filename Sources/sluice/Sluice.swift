@@ -12,6 +12,7 @@ struct Sluice: ParsableCommand {
       ReplayCommand.self,
       ExplainCommand.self,
       WhatIfCommand.self,
+      RecordCommand.self,
       BenchCommand.self,
       LabCommand.self,
       StatusCommand.self,

@@ -23,7 +23,7 @@ import Testing
         case .report(let limit):
           report.sessionCounts.live = UInt64(limit)
           mailbox.reply(report)
-        case .watch, .watched: mailbox.reply(report)
+        case .recording, .drops, .watch, .watched: mailbox.reply(report)
         case .stop:
           mailbox.reply(report)
           return

@@ -1,0 +1,35 @@
+import ArgumentParser
+import Foundation
+import Gateway
+
+/// `sluice record`: what a running gateway's flight recorder has kept.
+struct RecordCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "record", abstract: "The flight recorder of a running gateway ([recorder] in its configuration).",
+    subcommands: [Dump.self])
+
+  struct Dump: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Write down what it has kept: configuration, state, every frame with its decision, and captures.",
+      discussion:
+        "`sluice replay --state DIR` plays it again and holds every answer of the engine against the recorded one.")
+
+    @Argument(help: "A directory that is not there yet.")
+    var directory: String
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var control: ControlOption
+
+    func run() throws {
+      let path = URL(fileURLWithPath: directory).standardizedFileURL.path
+      guard let report = try control.ask(ControlRequest(.record, directory: path)).recorded else {
+        throw Failure(.failed, "the gateway answers something else")
+      }
+      guard !json else { return print(jsonText(report), terminator: "") }
+      let whole = report.isComplete ? "nothing is missing since the start" : "the beginning is missing"
+      print("\(report.directory): \(report.entries) entries; \(whole)")
+    }
+  }
+}
