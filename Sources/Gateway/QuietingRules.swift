@@ -77,7 +77,9 @@ struct QuietingRules: Sendable, Equatable {
         rules += ["tcp", "udp"].map { "ip daddr \(address) \($0) dport \(ports)" }
       }
       if masquerade.from == index {
-        rules.append(masquerade.otherProtocols ? elsewhere : "\(elsewhere) meta l4proto { icmp, tcp, udp }")
+        // What is excepted from translation is the host's to route.
+        let translated = "ip daddr != \(set(local(in: plan, and: masquerade.except)))"
+        rules.append(masquerade.otherProtocols ? translated : "\(translated) meta l4proto { icmp, tcp, udp }")
       }
     }
     var seen: Set<String> = []
@@ -94,9 +96,10 @@ struct QuietingRules: Sendable, Equatable {
     return matches
   }
 
-  /// Destinations that are not reached by going out: our own addresses, what is inside, groups.
-  private static func local(in plan: Plan) -> [String] {
+  /// Destinations that are not reached by going out: our own addresses, what is inside, groups; and `others`.
+  private static func local(in plan: Plan, and others: [IPv4Prefix] = []) -> [String] {
     var ranges: [ClosedRange<UInt32>] = [0xE000_0000...0xEFFF_FFFF, 0xFFFF_FFFF...0xFFFF_FFFF]
+    ranges += others.map(\.range)
     for interface in plan.interfaces {
       for prefix in interface.addresses {
         let isInside = interface.role == .inside

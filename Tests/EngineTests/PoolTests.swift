@@ -126,6 +126,18 @@ import Testing
     gateway.receive(.udp(client, "192.168.1.10:4000"), on: "wan").expectDrop(.insideFromOutside)
   }
 
+  @Test func `P4 beside the host's own stack an exception is the host's to route`() throws {
+    let gateway = try TestGateway(
+      .masqueraded(
+        {
+          $0.except = [IPv4Prefix("198.51.100.64/26")!]
+          $0.pool = [PortRange(2000, 3000)]
+        }, more: { $0.mode = .alongside }))
+    gateway.receive(.udp("192.168.1.10:4000", stranger), on: "lan").expect(.pass)
+    gateway.receive(.udp("192.168.1.10:4000", client), on: "lan").expect(.forward)
+    #expect(gateway.live == 1)
+  }
+
   // MARK: P11
 
   private static let others: [UInt8] = [47, 50, 51, 4, 41, 132]

@@ -95,6 +95,26 @@ import Testing
     #expect(!inside.rules.contains { $0.contains("192.168.1.10 ip daddr { 203.0.113.1, 192.168.1.1 }") })
   }
 
+  @Test func `alongside mode hides every address of a pool, other protocols where they go out, and no exception`()
+    throws
+  {
+    let text = alongside.replacing(
+      "ports = \"20000-29999\"",
+      with: "ports = \"20000-29999\"\nother-protocols = true\nexcept = [\"10.8.0.0/16\"]\n"
+        + "external = [\"203.0.113.1\", \"203.0.113.2\"]"
+    ).replacing("\"203.0.113.1/24\"", with: "\"203.0.113.1/24\", \"203.0.113.2/24\"")
+    let rules = try rules(text)
+    let outside = try #require(rules["eth0"]).rules
+    for address in ["203.0.113.1", "203.0.113.2"] {
+      #expect(outside.contains("ether type ip ip daddr \(address) tcp dport { 20000-29999 } drop"))
+    }
+    let inside = try #require(rules["eth1"]).rules
+    #expect(
+      inside.contains {
+        $0.contains("ip daddr != { 10.8.0.0-10.8.255.255, 192.168.1.0-192.168.1.255,") && !$0.contains("l4proto")
+      })
+  }
+
   @Test func `interfaces that share a device share a table, each with its own tag`() throws {
     let text = alongside.replacing("device = \"eth1\"", with: "device = \"eth0\"")
     let rules = try rules(text)

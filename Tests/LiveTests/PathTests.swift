@@ -50,7 +50,8 @@ extension Live {
       }
     }
 
-    @Test("F10 traceroute shows the gateway as a hop, from outside and from inside", arguments: ["-U", "-I", "-T -p 80"])
+    @Test(
+      "F10 traceroute shows the gateway as a hop, from outside and from inside", arguments: ["-U", "-I", "-T -p 80"])
     func hops(method: String) throws {
       try Rig.with("hops") { rig in
         let trace = "traceroute -n -q 1 -w 2 -m 4 \(method) "
@@ -60,6 +61,24 @@ extension Live {
         let outward = try rig.shell(.server, trace + LabNetwork.client)
         #expect(outward.contains(" 1  \(LabNetwork.gatewayInside) "), "\(outward)")
         #expect(outward.contains(" 2  \(LabNetwork.client) "), "\(outward)")
+      }
+    }
+
+    @Test("F1 F6 datagrams in up to 45 pieces, both ways: pings of 4000 and 40000 bytes, UDP of 65000")
+    func pieces() throws {
+      try Rig.with("pieces") { rig in
+        for size in [4000, 40_000] {
+          for (place, target) in [
+            (LabNetwork.Place.client, LabNetwork.wholeHostOutside), (.server, LabNetwork.client),
+          ] {
+            let answer = try rig.shell(place, "ping -n -c 3 -i 0.2 -s \(size) \(target)")
+            #expect(answer.contains(" 3 received"), "\(answer)")
+          }
+        }
+        let echo =
+          "head -c 65000 /dev/zero | socat -b 66000 -t 2 - UDP:\(LabNetwork.gatewayOutside):7007,shut-none | wc -c"
+        #expect(try rig.shell(.client, echo).contains("65000"))
+        try #expect(rig.checksumErrors() == 0)
       }
     }
 

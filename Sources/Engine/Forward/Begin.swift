@@ -116,7 +116,8 @@ extension Core {
     guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
     let draft = Draft(key: packet.key, new: packet.key, hop: hop, origin: .masquerade(index))
     if plan.masquerades[index].except.contains(where: { $0.contains(packet.destination) }) {
-      return make(packet, draft, source: .untranslated)
+      // What is not translated is the host's own to route.
+      return isAlongside ? pass(packet.slot) : make(packet, draft, source: .untranslated)
     }
     guard packet.kind != FlowKind.other || rules.allowsOther(index, packet.key) else {
       return refuse(packet.slot, .unknownProtocol)
