@@ -56,9 +56,12 @@ let package = Package(
 
     // Tests.
     .target(name: "PacketTestKit", dependencies: ["Engine"], path: "Tests/PacketTestKit", swiftSettings: strict),
+    .target(name: "NATModel", dependencies: ["PacketTestKit"], path: "Tests/NATModel", swiftSettings: strict),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount"),
     .testTarget(
       name: "EngineTests", dependencies: ["Engine", "PacketTestKit", "CAllocationCount"], swiftSettings: strict),
+    .testTarget(
+      name: "ModelTests", dependencies: ["NATModel", "Engine", "Settings", "PacketTestKit"], swiftSettings: strict),
     .testTarget(name: "BenchTests", dependencies: ["Bench", "Capture", "PacketTestKit"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Settings", "Engine", "PacketTestKit"], swiftSettings: strict),
