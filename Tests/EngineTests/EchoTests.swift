@@ -50,6 +50,10 @@ import Testing
   @Test func `a reply that nobody asked for is icmp-unmatched`() throws {
     let gateway = try TestGateway(.masqueraded())
     gateway.receive(.pong(client.host, Peer(wan, 9)), on: "wan").expectDrop(.icmpUnmatched)
+    // From inside too, before its TTL or a missing masquerade matters.
+    let stray = Packet.pong(server, Peer(client.host, 9)) { $0.ip.ttl = 1 }
+    gateway.receive(stray, on: "lan").expectDrop(.icmpUnmatched)
+    try TestGateway(.home()).receive(stray, on: "lan").expectDrop(.icmpUnmatched)
   }
 
   @Test func `our own addresses answer as configured: inside yes, outside no`() throws {

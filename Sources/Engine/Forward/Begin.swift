@@ -106,14 +106,16 @@ extension Core {
   // MARK: From inside
 
   private mutating func outbound(_ packet: Packet) {
+    let hop = routes.find(packet.destination)
+    if let hop, !interfaces[hop.interface].isOutside { return route(packet) }
+    // An answer without a session is that before all else: the first cause wins (CONTRACT).
+    guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
-    guard let hop = routes.find(packet.destination) else { return noRoute(packet) }
-    guard interfaces[hop.interface].isOutside else { return route(packet) }
+    guard let hop else { return noRoute(packet) }
     guard
       let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
       let address = rules.masqueradeAddress(index, of: packet.header.source, flows.sessions.secret)
     else { return refuse(packet.slot, .noMasquerade) }
-    guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
     let draft = Draft(key: packet.key, new: packet.key, hop: hop, origin: .masquerade(index))
     if plan.masquerades[index].except.contains(where: { $0.contains(packet.destination) }) {
       // What is not translated is the host's own to route.
