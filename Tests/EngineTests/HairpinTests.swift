@@ -61,6 +61,25 @@ import Testing
     gateway.receive(answer, on: "lan").expectForward(answer.translated(from: Peer(wan, 7000), to: from), on: "lan")
   }
 
+  @Test func `U13 a forward's target is known by its own outside endpoint, on whichever address it was sent to`() throws
+  {
+    let gateway = try TestGateway(
+      .masqueraded(more: {
+        $0.change("wan") { $0.addresses.append(IPv4Prefix("203.0.113.2/24")!) }
+        $0.forward("host", [.tcp, .udp], ports: "all", to: "192.168.1.10", external: "203.0.113.5")
+        $0.forward("game", .udp, ports: "8000-8003", to: "192.168.1.11:7000-7003")
+      }))
+    // To another host by the address of the whole host's own forward, and to itself.
+    for (source, port, seen, target): (Peer, Peer, Peer, Peer) in [
+      ("192.168.1.10:4000", "203.0.113.5:4001", "203.0.113.5:4000", "192.168.1.10:4001"),
+      ("192.168.1.10:4000", "203.0.113.2:8001", "203.0.113.5:4000", "192.168.1.11:7001"),
+      ("192.168.1.11:7003", "203.0.113.2:8001", "203.0.113.2:8003", "192.168.1.11:7001"),
+    ] {
+      let there = Packet.udp(source, port)
+      gateway.receive(there, on: "lan").expectForward(there.translated(from: seen, to: target), on: "lan")
+    }
+  }
+
   @Test func `I10 an error about a hairpinned datagram finds its way back`() throws {
     let gateway = try TestGateway(.masqueraded(more: { $0.forward(.both, ports: "8080", to: "192.168.1.10:80") }))
     let there = Packet.udp(from, Peer(wan, 8080))

@@ -134,9 +134,7 @@ extension Rules {
 
   /// An inside host's source on an outside address: by the masquerade there, or by a mapping of its own.
   private func sendsAsMapped(_ view: SessionView, address: UInt32) -> Bool {
-    if let index = masquerade(from: view.ingress, as: address),
-      let own = masqueradeAddress(index, of: view.key.source, view.secret)
-    {
+    if let (index, own) = masquerade(of: view.key, from: view.ingress, at: address, view.secret) {
       return sendsByMasquerade(view, index, own)
     }
     if view.new.kind == FlowKind.other { return view.new.newSource == address }
@@ -163,6 +161,23 @@ extension Rules {
       let outside = forwards.outsideAddress(entry.rule, inUse: address)
     else { return nil }
     return (outside, entry.port.bigEndian)
+  }
+
+  /// How an inside endpoint is known to those it reaches at an outside address: by which masquerade, and as whom (raw). A
+  /// forward's target has its endpoint on any address of the interface, others are masqueraded at the masquerade's own.
+  func masquerade(
+    of key: FlowKey, from interface: Int, at address: UInt32, _ secret: HashSecret
+  ) -> (index: Int, address: UInt32)? {
+    let own = plan.masquerades.indices.first { index in
+      plan.masquerades[index].from == interface && plan.masquerades[index].to == outsideAddresses[address]
+        && (key.ipProtocol == IPProtocol.tcp || key.ipProtocol == IPProtocol.udp)
+        && outboundEndpoint(key, index, address) != nil
+    }
+    if let own { return (own, address) }
+    guard let index = masquerade(from: interface, as: address),
+      let paired = masqueradeAddress(index, of: key.source, secret)
+    else { return nil }
+    return (index, paired)
   }
 
   /// The masquerade by which hosts behind an inside interface have this outside address.

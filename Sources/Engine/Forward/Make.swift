@@ -193,9 +193,7 @@ extension Core {
     case .untranslated: return isFree(draft) ? nil : .noPort
     case .masquerade(let index, let address): return masquerade(&draft, index, address, ingress)
     case .hairpin(let address):
-      if let index = rules.masquerade(from: ingress, as: address),
-        let own = rules.masqueradeAddress(index, of: draft.key.source, flows.sessions.secret)
-      {
+      if let (index, own) = rules.masquerade(of: draft.key, from: ingress, at: address, flows.sessions.secret) {
         return masquerade(&draft, index, own, ingress)
       }
       if !draft.hasPorts { return settleAddress(&draft, address) }
