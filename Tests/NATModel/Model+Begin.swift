@@ -51,7 +51,9 @@ extension Model {
       }
       return open(datagram, key, home, target: mapping.inside, through: id, hidesClient: false, seen)
     }
-    if key.kind == .echo, setup.interfaces[home].ping { return ourselves(datagram, key, home) }
+    if key.kind == .echo, setup.interfaces[home].ping, setup.interfaces[home].addresses.contains(key.destination.host) {
+      return ourselves(datagram, key, home)
+    }
     return isOutside ? refuse(datagram, key, "no-forward") : .drop("to-us")
   }
 
