@@ -240,6 +240,19 @@ import Testing
     refused(gateway.receive(.udp("192.168.1.11:4000", client), on: "lan"))
   }
 
+  @Test func `A2 P7 a whole host does not send from a port that a narrower forward has taken from it`() throws {
+    let gateway = try TestGateway(
+      .masqueraded(more: {
+        $0.forward("host", [.tcp, .udp], ports: "all", except: "22", to: "192.168.1.10")
+        $0.forward("web", .tcp, ports: "80", to: "192.168.1.11:8080")
+      }))
+    #expect(mapped(gateway, "192.168.1.10:443", udp: false) == "203.0.113.1:443")
+    // 22 is nobody's, so it is what the pool has left.
+    #expect(mapped(gateway, "192.168.1.10:80", udp: false) == "203.0.113.1:22")
+    #expect(mapped(gateway, "192.168.1.10:80") == "203.0.113.1:80")
+    #expect(mapped(gateway, "192.168.1.11:8080", udp: false) == "203.0.113.1:80")
+  }
+
   @Test func `A2 filtering endpoint-independent: a freed port waits 120 s for its former owner`() throws {
     let gateway = try TestGateway(
       .masqueraded {

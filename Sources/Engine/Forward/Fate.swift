@@ -158,7 +158,9 @@ extension Rules {
   func outboundEndpoint(_ key: FlowKey, _ index: Int, _ address: UInt32) -> (address: UInt32, port: UInt16)? {
     guard let entry = forwards.findOutbound(key.source, key.ipProtocol, key.sourcePort.bigEndian),
       plan.forwards[entry.rule].interface == plan.masquerades[index].to,
-      let outside = forwards.outsideAddress(entry.rule, inUse: address)
+      let outside = forwards.outsideAddress(entry.rule, inUse: address),
+      // A narrower forward may have taken the port from a whole host's.
+      forwards.find(outside, key.ipProtocol, entry.port)?.rule == entry.rule
     else { return nil }
     return (outside, entry.port.bigEndian)
   }
