@@ -172,6 +172,21 @@ import Testing
     gateway.receive(answer, on: "wan").expectForward(answer.translated(from: Peer(wan, 80), to: client), on: "wan")
   }
 
+  @Test func `source gateway outside: a mapping that has ended holds its port no longer, swept or not`() throws {
+    let gateway = try TestGateway(
+      .masqueraded(more: { $0.forward(.udp, ports: "80", to: "203.0.113.9") { $0.source = .gateway } }))
+    let there = Packet.udp("198.51.100.99:4003", Peer(wan, 80))
+    gateway.receive(.udp("192.168.1.10:4003", "198.51.100.7:53"), on: "lan").expect(.forward)
+    gateway.receive(there, on: "wan", at: 10)
+      .expectForward(there.translated(from: Peer(wan, 4003), to: "203.0.113.9:80"), on: "wan")
+    gateway.receive(.udp("192.168.1.10:4004", "198.51.100.7:53"), on: "lan", at: 11).expect(.forward)
+    let other = Packet.udp("198.51.100.99:4004", Peer(wan, 80))
+    let outcome = gateway.receive(other, on: "wan", at: 20)
+    let seen = try #require(outcome.forwarded?.decoded.source)
+    #expect(seen.port != 4004)
+    outcome.expectForward(other.translated(from: seen, to: "203.0.113.9:80"), on: "wan")
+  }
+
   @Test func `an outside address is reached by any outside interface, and replies leave by the arrival interface`()
     throws
   {

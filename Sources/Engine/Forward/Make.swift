@@ -259,9 +259,13 @@ extension Core {
   private mutating func isFree(_ draft: Draft) -> Bool { !isTaken(draft.replyKey) }
 
   /// The new source is not an outside endpoint that belongs to a forward or a mapping.
-  private func isUnclaimed(_ draft: Draft) -> Bool {
+  private mutating func isUnclaimed(_ draft: Draft) -> Bool {
     guard let pool = flows.pools.pool(of: draft.new.source) else { return true }
-    return !flows.pools.isTaken(pool, draft.key.ipProtocol, draft.new.sourcePort.bigEndian)
+    let port = draft.new.sourcePort.bigEndian
+    guard flows.pools.isTaken(pool, draft.key.ipProtocol, port) else { return true }
+    // A mapping that has ended holds its port until somebody looks: the answer must not depend on the sweep.
+    _ = flows.mapping(outside: draft.new.source, draft.new.sourcePort, draft.key.ipProtocol, at: clock.tick)
+    return !flows.pools.isTaken(pool, draft.key.ipProtocol, port)
   }
 
   /// Another source port, random in 1024-65535, with the address kept.
