@@ -5,10 +5,16 @@ import Testing
 
 /// R4: the engine against the reference model, every verdict and every byte that leaves.
 ///
-/// `SLUICE_MODEL_PACKETS` and `SLUICE_MODEL_SEED` play more, or other, traffic than CI does.
+/// `SLUICE_MODEL_PACKETS` and `SLUICE_MODEL_SEED` play more, or other, traffic than CI does. Ten million packets:
+/// `SLUICE_MODEL_PACKETS=10000000 swift test -c release --filter ModelTests`.
 @Suite struct ModelTests {
   private static let environment = ProcessInfo.processInfo.environment
-  private static let packets = environment["SLUICE_MODEL_PACKETS"].flatMap { Int($0) } ?? 500_000
+  private static let packets = environment["SLUICE_MODEL_PACKETS"].flatMap { Int($0) } ?? (isDebug ? 20_000 : 500_000)
+  #if DEBUG
+    private static let isDebug = true
+  #else
+    private static let isDebug = false
+  #endif
   private static let firstSeed = environment["SLUICE_MODEL_SEED"].flatMap { UInt64($0) } ?? 1
   private static let configurations = 200
 

@@ -48,7 +48,8 @@ struct Connection {
       default: syn ? isRepeat && hasSYN[side] && ack == (side == 1) && !isEstablished : ack
       }
     guard isOrdinary, isShaped, isDue || isRepeat, isFirst && side == 0 || isAcknowledging || syn && !ack,
-      !fin || isEstablished && isDue && !hasFIN[side], !isClosing || length == 0, !isReset || !syn
+      !fin || isEstablished && isDue && !hasFIN[side], !(isClosing || hasFIN[side]) || length == 0 || isRepeat,
+      !isReset || !syn
     else {
       isOrdinary = false
       hasFIN[side] = hasFIN[side] || fin

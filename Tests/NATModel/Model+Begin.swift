@@ -103,11 +103,16 @@ extension Model {
     } else {
       if hidesClient { client.host = setup.interfaces[way.interface].addresses[0] }
       // The client's port if its reply tuple is free, else another from 1024-65535.
-      let chosen = Self.sourcePort(seen) ?? client.port
-      let isTaken = sessions.contains { $0.keys.contains(reply(client)) }
-      let isTakenLater = sessions.contains { $0.keys.contains(reply(Peer(client.host, chosen))) }
-      if (isTaken || hidesClient && isOurs(key.kind, client)) && chosen >= 1024 && !isTakenLater {
-        client.port = chosen
+      func isFree(_ port: UInt16) -> Bool {
+        let end = Peer(client.host, port)
+        return !sessions.contains { $0.keys.contains(reply(end)) } && !(hidesClient && isOurs(key.kind, end))
+      }
+      if !isFree(client.port) {
+        let chosen = Self.sourcePort(seen) ?? 0
+        guard let port = chosen >= 1024 && isFree(chosen) ? chosen : (1024...65535).first(where: isFree) else {
+          return noPort(datagram, key)
+        }
+        client.port = port
       }
     }
     return start(datagram, [key, reply(client)], used, way)
@@ -116,9 +121,10 @@ extension Model {
   /// Both ends of a new session must be nobody else's: two outside interfaces can lead to the same pair of endpoints.
   private func isTaken(_ keys: [Key]) -> Bool { sessions.contains { $0.keys.contains(keys[1]) } }
 
-  /// `source = "gateway"` on an outside address: a forward's or a mapping's port there is not free.
+  /// `source = "gateway"` on an outside address: what a forward or a mapping has there, or had lately, is not free.
   private func isOurs(_ kind: Setup.Kind, _ peer: Peer) -> Bool {
     mapping(kind, outside: peer) != nil || kind != .echo && setup.forward(kind, peer) != nil
+      || quarantine.contains { $0.kind == kind && $0.outside == peer }
   }
 
   /// From inside to the outside.
@@ -140,7 +146,8 @@ extension Model {
 
   private mutating func noPort(_ datagram: Datagram, _ key: Key) -> Answer {
     // Want of resources is told to inside senders (RFC 5508 REQ-8).
-    .drop("no-port", telling: error(3, 13, about: datagram, from: key.interface))
+    let isInside = !setup.interfaces[key.interface].isOutside
+    return .drop("no-port", telling: isInside ? error(3, 13, about: datagram, from: key.interface) : [])
   }
 
   private mutating func start(
