@@ -13,6 +13,7 @@ struct Sluice: ParsableCommand {
       ExplainCommand.self,
       WhatIfCommand.self,
       RecordCommand.self,
+      SelftestCommand.self,
       BenchCommand.self,
       LabCommand.self,
       StatusCommand.self,
