@@ -39,7 +39,9 @@ private struct Reading: Equatable {
   private func read(_ bytes: [UInt8]) throws -> Reading { Reading(path: try directory.write(bytes, as: "in.pcap")) }
 
   @Test(arguments: CaptureBytes.Order.allCases)
-  func `every form of a capture gives the same frames in nanoseconds, past 2038 too`(order: CaptureBytes.Order) throws {
+  func `L9 every form of a capture gives the same frames in nanoseconds, past 2038 too`(order: CaptureBytes.Order)
+    throws
+  {
     let nano = records.map { Reading.Frame(bytes: $0.bytes, time: $0.seconds * 1_000_000_000 + UInt64($0.fraction)) }
     let micro = records.map {
       Reading.Frame(bytes: $0.bytes, time: $0.seconds * 1_000_000_000 + UInt64($0.fraction) * 1000)

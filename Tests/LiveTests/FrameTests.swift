@@ -24,7 +24,8 @@ extension Live {
     }
 
     @Test(
-      "with offloads on, every frame is what its virtio header says: partial sums, segment sizes, nothing over the MTU")
+      "C5 L3 with offloads on, every frame is what its virtio header says: partial sums, segment sizes, nothing over the MTU"
+    )
     func offloaded() throws {
       try Rig.with("ring") { rig in
         let audit = try RingAudit(rig) {
