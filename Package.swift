@@ -80,7 +80,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(
-      name: "LiveTests", dependencies: ["Lab", "Capture", "Explain", "PacketTestKit"],
+      name: "LiveTests", dependencies: ["Lab", "Engine", "Capture", "Explain", "PacketTestKit"],
       exclude: ["ice-peer.py", "one-in-flight.py", "ring-capture.py", "sequence.py", "tagged-echo.py"],
       swiftSettings: strict),
   ],
