@@ -29,10 +29,13 @@ struct Contest {
   private let setup: Setup
   private(set) var played = 0
 
-  init(_ setup: Setup) throws {
+  /// - Parameter spoil: makes the engine's configuration another than the model's, to see that it is noticed.
+  init(_ setup: Setup, spoil: (inout Setup) -> Void = { _ in }) throws {
     self.setup = setup
     model = Model(setup)
-    let plan = try SettingsFile(text: "[engine]\nsessions = 4096\n" + setup.toml, file: "model.toml", purpose: .replay)
+    var other = setup
+    spoil(&other)
+    let plan = try SettingsFile(text: "[engine]\nsessions = 4096\n" + other.toml, file: "model.toml", purpose: .replay)
       .plan
     gateway = try TestGateway(plan)
   }

@@ -39,6 +39,49 @@ import Testing
     }
   }
 
+  /// What an engine could get wrong, by a configuration that says so.
+  private static let faults: [(name: String, spoil: @Sendable (inout Setup) -> Void)] = [
+    ("a timer", { $0.udp += 1 }),
+    ("filtering", { $0.masquerades[0].filtering = .endpointIndependent }),
+    ("mapping", { $0.masquerades[0].mapping = .addressAndPortDependent }),
+    ("a port of a forward", { $0.forwards[0].ports![1].to += 1 }),
+    ("who may use a forward", { $0.forwards[0].deny = [] }),
+    ("the MTU", { $0.interfaces[0].mtu = 1400 }),
+    ("answers", { $0.interfaces[1].ping = false }),
+  ]
+
+  @Test(arguments: faults.indices)
+  func `R4 a fault is noticed, and shrunk to the few frames that show it`(index: Int) throws {
+    var setup = Setup()
+    setup.interfaces = [
+      Setup.Interface("wan", outside: true, ["203.0.113.1"], 24, gateway: "203.0.113.254"),
+      Setup.Interface("lan", outside: false, ["192.168.1.1"], 24),
+    ]
+    setup.neighbors = ["203.0.113.254", "203.0.113.9"] + RandomSetup.insideHosts
+    var forward = Setup.Forward("range", [.tcp, .udp], ports: [(8000, 9000), (8001, 9001)], to: "192.168.1.10")
+    forward.deny = [Setup.Prefix("198.51.100.8", 32)]
+    setup.forwards = [forward]
+    var masquerade = Setup.Masquerade(from: "lan", to: "wan")
+    masquerade.filtering = .addressAndPortDependent
+    setup.masquerades = [masquerade]
+    let spoil = Self.faults[index].spoil
+    var contest = try Contest(setup, spoil: spoil)
+    var traffic = Traffic(setup, seed: 1)
+    var arrivals: [Arrival] = []
+    do {
+      for _ in 0..<20_000 {
+        arrivals.append(traffic.next(contest.model))
+        traffic.note(try contest.play(arrivals[arrivals.count - 1]))
+      }
+      Issue.record("\(Self.faults[index].name): not noticed")
+    } catch is Mismatch {
+      let shrunk = try #require(Shrinking(setup, arrivals, spoil: spoil))
+      #expect(shrunk.arrivals.count <= 4, "\(Self.faults[index].name): \(shrunk.arrivals.count) frames")
+      #expect(Shrinking.play(setup, shrunk.arrivals, spoil: spoil) != nil)
+      #expect(Shrinking.play(setup, shrunk.arrivals) == nil, "\(Self.faults[index].name) is not what differs")
+    }
+  }
+
   /// Says the smallest run that still differs, and leaves it where `sluice replay` can play it.
   private func report(_ seed: UInt64, _ mismatch: Mismatch, _ shrunk: Shrinking?) throws {
     guard let shrunk else {

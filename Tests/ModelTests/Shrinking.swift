@@ -6,9 +6,11 @@ struct Shrinking {
   private(set) var setup: Setup
   private(set) var arrivals: [Arrival]
   private(set) var mismatch: Mismatch
+  private let spoil: (inout Setup) -> Void
 
-  init?(_ setup: Setup, _ arrivals: [Arrival]) {
-    guard let mismatch = Self.play(setup, arrivals) else { return nil }
+  init?(_ setup: Setup, _ arrivals: [Arrival], spoil: @escaping (inout Setup) -> Void = { _ in }) {
+    guard let mismatch = Self.play(setup, arrivals, spoil: spoil) else { return nil }
+    self.spoil = spoil
     self.setup = setup
     self.arrivals = Array(arrivals.prefix(mismatch.frame + 1))
     self.mismatch = mismatch
@@ -18,9 +20,9 @@ struct Shrinking {
   }
 
   /// The first mismatch of a run, if it has one.
-  static func play(_ setup: Setup, _ arrivals: [Arrival]) -> Mismatch? {
+  static func play(_ setup: Setup, _ arrivals: [Arrival], spoil: (inout Setup) -> Void = { _ in }) -> Mismatch? {
     do {
-      var contest = try Contest(setup)
+      var contest = try Contest(setup, spoil: spoil)
       for arrival in arrivals { _ = try contest.play(arrival) }
       return nil
     } catch let mismatch as Mismatch {
@@ -31,7 +33,7 @@ struct Shrinking {
   }
 
   private mutating func accept(_ setup: Setup, _ arrivals: [Arrival]) -> Bool {
-    guard let found = Self.play(setup, arrivals), found.kind == mismatch.kind else { return false }
+    guard let found = Self.play(setup, arrivals, spoil: spoil), found.kind == mismatch.kind else { return false }
     self.setup = setup
     self.arrivals = Array(arrivals.prefix(found.frame + 1))
     mismatch = found
