@@ -42,10 +42,10 @@ import Testing
   /// What an engine could get wrong, by a configuration that says so.
   private static let faults: [(name: String, spoil: @Sendable (inout Setup) -> Void)] = [
     ("a timer", { $0.udp += 1 }),
-    ("filtering", { $0.masquerades[0].filtering = .endpointIndependent }),
-    ("mapping", { $0.masquerades[0].mapping = .addressAndPortDependent }),
-    ("a port of a forward", { $0.forwards[0].ports![1].to += 1 }),
-    ("who may use a forward", { $0.forwards[0].deny = [] }),
+    ("filtering", { for index in $0.masquerades.indices { $0.masquerades[index].filtering = .endpointIndependent } }),
+    ("mapping", { for index in $0.masquerades.indices { $0.masquerades[index].mapping = .addressAndPortDependent } }),
+    ("a port of a forward", { for index in $0.forwards.indices { $0.forwards[index].ports![1].to = 9002 } }),
+    ("who may use a forward", { for index in $0.forwards.indices { $0.forwards[index].deny = [] } }),
     ("the MTU", { $0.interfaces[0].mtu = 1400 }),
     ("answers", { $0.interfaces[1].ping = false }),
   ]
