@@ -44,7 +44,10 @@ import Testing
     ("a timer", { $0.udp += 1 }),
     ("filtering", { for index in $0.masquerades.indices { $0.masquerades[index].filtering = .endpointIndependent } }),
     ("mapping", { for index in $0.masquerades.indices { $0.masquerades[index].mapping = .addressAndPortDependent } }),
-    ("a port of a forward", { for index in $0.forwards.indices { $0.forwards[index].ports![1].to = 9002 } }),
+    (
+      "a port of a forward",
+      { for index in $0.forwards.indices { $0.forwards[index].ports = [(8000, 9001), (8001, 9002)] } }
+    ),
     ("who may use a forward", { for index in $0.forwards.indices { $0.forwards[index].deny = [] } }),
     ("the MTU", { $0.interfaces[0].mtu = 1400 }),
     ("answers", { $0.interfaces[1].ping = false }),
