@@ -56,12 +56,16 @@ public struct FrameSlot {
   // Between the stages of one burst.
   /// Byte offset of the IP header; `notFast` where the frame is not for the fast path.
   var network: UInt16 = 0
-  /// Candidate flow from the tag match; `noFlow` for none.
+  /// Of the key's hash, as it stands in the index.
+  var tag16: UInt16 = 0
+  /// The key's first bucket; from the tag match on the candidate flow, `noFlow` for none.
   var flow: UInt32 = 0
-  var hash: UInt64 = 0
+  /// The key's second word.
+  var rest: UInt64 = 0
 
   static let notFast = UInt16.max
-  static let noFlow = UInt32.max
+  /// Session 0 is none, and 0 is also what stands in a lane of the index that is not published.
+  static let noFlow: UInt32 = 0
 
   public init(bytes: UnsafeMutableRawPointer, length: Int, headroom: Int, link: Int, time: UInt64) {
     self.bytes = bytes

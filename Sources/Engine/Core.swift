@@ -220,6 +220,8 @@ struct Counters {
   static let passed = 4
   static let held = 5
   static let generated = 6
+  /// Forwarded by the fast path: received and forwarded at once, and counted as neither.
+  static let fast = 7
   private static let firstReason = 64
   static let row = 128
 
@@ -260,8 +262,9 @@ struct Counters {
   func counts(_ interface: Int) -> InterfaceCounts {
     let row = words + interface * Self.row
     var counts = InterfaceCounts()
-    counts.received = row[Self.received]
-    counts.forwarded = row[Self.forwarded]
+    // A frame whose sending failed is taken off `forwarded` alone, which may so be less than nothing.
+    counts.received = row[Self.received] &+ row[Self.fast]
+    counts.forwarded = row[Self.forwarded] &+ row[Self.fast]
     counts.dropped = row[Self.dropped]
     counts.consumed = row[Self.consumed]
     counts.passed = row[Self.passed]

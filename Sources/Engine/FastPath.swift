@@ -38,7 +38,8 @@ extension Forwarder {
       } else {
         slot.pointee.ingress = ingress
       }
-      if network != 0, frame.rawMAC(0) != link.pointee.mac { continue }
+      // The six bytes of the destination lie in the low part of the word.
+      if network != 0, (frame.raw64(0) ^ link.pointee.mac) &<< 16 != 0 { continue }
       let ip = frame + network
       let total = Int(ip.big16(2))
       let ipProtocol = ip.byte(IPv4Header.protocolOffset)
@@ -52,7 +53,9 @@ extension Forwarder {
         ipProtocol: ipProtocol)
       let hash = secret.hash(key)
       slot.pointee.network = UInt16(truncatingIfNeeded: network)
-      slot.pointee.hash = hash
+      slot.pointee.tag16 = FlowIndex.tag(hash)
+      slot.pointee.flow = UInt32(truncatingIfNeeded: hash & mask)
+      slot.pointee.rest = key.rest
       sluice_prefetch(buckets + Int(truncatingIfNeeded: (hash & mask) &<< 6))
     }
   }
@@ -80,27 +83,37 @@ extension Forwarder {
   /// Finds the candidate flow of each frame by tag alone.
   @inline(never)
   func matchStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
-    let buckets = buckets, mask = bucketMask, sessions = sessionBase
+    let buckets = buckets, sessions = sessionBase
     var i = 0
     while i < count {
       let slot = slots + i
       i &+= 1
       if slot.pointee.network == FrameSlot.notFast { continue }
-      let hash = slot.pointee.hash
-      let tag = FlowIndex.tag(hash)
-      var bucket = buckets + Int(truncatingIfNeeded: (hash & mask) &<< 6)
+      let tag = slot.pointee.tag16
+      var bucket = buckets + Int(slot.pointee.flow) &<< 6
       var lanes = sluice_match8(bucket, tag)
       if lanes == 0, FlowIndex.overflow(bucket) != 0 {
-        bucket = buckets + Int(truncatingIfNeeded: ((hash &>> 24) & mask) &<< 6)
+        bucket = secondBucket(slot)
         lanes = sluice_match8(bucket, tag)
       }
-      if lanes == 0 { continue }
+      if lanes == 0 {
+        slot.pointee.flow = FrameSlot.noFlow
+        continue
+      }
       let flow = FlowIndex.value(bucket, lanes.trailingZeroBitCount)
       slot.pointee.flow = flow
       let line = SessionTable.line(sessions, flow)
       sluice_prefetch(line)
       sluice_prefetch(SessionTable.line(sessions, flow & ~1) + 2 &* FlowLine.bytes)
     }
+  }
+
+  /// The other bucket of a frame's key. Few keys stand there, so its hash is not kept but computed once more.
+  @inline(never)
+  private func secondBucket(_ slot: UnsafeMutablePointer<FrameSlot>) -> UnsafeMutableRawPointer {
+    let ip = slot.pointee.bytes + Int(slot.pointee.network)
+    let hash = secret.hash(ip.raw64(IPv4Header.sourceOffset), slot.pointee.rest)
+    return buckets + Int(truncatingIfNeeded: ((hash &>> 24) & bucketMask) &<< 6)
   }
 
   /// Judges each frame in order. `position` is the place of the first in the caller's burst.
@@ -124,8 +137,11 @@ extension Forwarder {
         tickUp = core.pointee.clock.tickUp
       }
       slot.pointee.time = now
-      counters[Int(slot.pointee.ingress) &* Counters.row &+ Counters.received] &+= 1
-      if slot.pointee.flow == FrameSlot.noFlow || !forward(slot, tick, tickUp, generation) {
+      let row = counters + Int(slot.pointee.ingress) &* Counters.row
+      if slot.pointee.flow != FrameSlot.noFlow, forward(slot, tick, tickUp, generation) {
+        row[Counters.fast] &+= 1
+      } else {
+        row[Counters.received] &+= 1
         core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ i)
         core.pointee.judge(slot)
       }
@@ -141,21 +157,18 @@ extension Forwarder {
     let network = Int(slot.pointee.network)
     let ip = slot.pointee.bytes + network
     let flow = FlowLine(SessionTable.line(sessionBase, slot.pointee.flow))
-    let ipProtocol = ip.byte(IPv4Header.protocolOffset)
     let transport = ip + 20
     let total = Int(ip.big16(2))
-    let key = FlowKey(
-      addresses: ip.raw64(IPv4Header.sourceOffset),
-      ports: Self.ports(transport, ipProtocol, total &- 20), scope: slot.pointee.ingress,
-      ipProtocol: ipProtocol)
+    let key = FlowKey(addresses: ip.raw64(IPv4Header.sourceOffset), rest: slot.pointee.rest)
     guard flow.hasKey(key), flow.planGeneration == generation else { return false }
     let adjacency = Adjacency(adjacencyBase + Int(flow.adjacency) &* Adjacency.bytes)
     let headerLength = Int(adjacency.headerLength)
     guard ip.byte(IPv4Header.ttlOffset) > 1, adjacency.isReady(at: tick),
       headerLength <= network &+ Int(slot.pointee.headroom)
     else { return false }
-    let offload = slot.pointee.offload
-    let wireLength = offload.segmentation == 0 ? total : Offload.wireLength(offload, transport, ipProtocol)
+    // Nearly always: a finished checksum and one segment.
+    let isFinished = slot.pointee.offload.flags | slot.pointee.offload.segmentation == 0
+    let wireLength = isFinished ? total : Offload.wireLength(slot.pointee.offload, IPv4Header(ip))
     guard wireLength <= Int(adjacency.mtu) else { return false }
     let kind = flow.kind
     if kind == FlowKind.tcp {
@@ -170,21 +183,20 @@ extension Forwarder {
     } else {
       guard Int32(bitPattern: flow.lastSeen &+ flow.timeout &- tick) > 0 else { return false }
     }
-    let isPartial = offload.flags & OffloadHeader.needsChecksum != 0 && Int(offload.checksumStart) == network &+ 20
-    let priority = Locator.priority(slot, network)
+    let isPartial = !isFinished && Offload.isPartial(slot.pointee.offload, transport: network &+ 20)
     Rewrite.apply(flow, kind: kind, ip: ip, transport: transport, isPartial: isPartial)
     flow.lastSeen = tickUp
     flow.count(bytes: total)
-    let start = adjacency.writeHeader(before: ip, priority: priority)
-    if offload.flags | offload.segmentation != 0 {
-      slot.pointee.offload = Offload.shifted(offload, by: headerLength &- network)
-    }
+    let start =
+      headerLength == 14
+      ? adjacency.writeEthernet(before: ip)
+      : adjacency.writeHeader(before: ip, priority: Locator.priority(slot, network))
+    if !isFinished { slot.pointee.offload = Offload.shifted(slot.pointee.offload, by: headerLength &- network) }
     slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ network &- headerLength)
     slot.pointee.bytes = start
     slot.pointee.length = UInt32(truncatingIfNeeded: headerLength &+ total)
     slot.pointee.egress = adjacency.egress
     slot.pointee.verdict = .forward
-    counters[Int(slot.pointee.ingress) &* Counters.row &+ Counters.forwarded] &+= 1
     return true
   }
 }

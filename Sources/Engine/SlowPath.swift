@@ -21,16 +21,11 @@ struct Packet {
   var transportLength: Int { totalLength &- header.length }
   var tcpFlags: UInt8 { transport.byte(TCPHeader.flagsOffset) }
   /// The transport checksum is an unfinished pseudo-header sum.
-  var isPartial: Bool {
-    slot.pointee.offload.flags & OffloadHeader.needsChecksum != 0
-      && Int(slot.pointee.offload.checksumStart) == network &+ header.length
-  }
+  var isPartial: Bool { Offload.isPartial(slot.pointee.offload, transport: network &+ header.length) }
   /// A router may cut it into fragments.
   var canSplit: Bool { !header.dontFragment }
   /// Bytes of the largest datagram that this becomes on the wire.
-  var wireLength: Int {
-    slot.pointee.offload.segmentation == 0 ? totalLength : Offload.wireLength(slot.pointee.offload, header)
-  }
+  var wireLength: Int { Offload.wireLength(slot.pointee.offload, header) }
 }
 
 // Judges one frame completely, cause by cause in the contract's order: frame, MAC, tag, IP header, martian, session,

@@ -86,21 +86,27 @@ struct Adjacency {
     state == AdjacencyState.permanent || state == AdjacencyState.resolved || state == AdjacencyState.probing
   }
 
+  /// Writes an Ethernet header without tags right before `network` and returns its first byte: `headerLength` is 14.
+  @inline(__always)
+  func writeEthernet(before network: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+    let start = network - 14
+    start.putRaw(load(0, UInt64.self), 0)
+    start.putRaw(line.raw32(8), 8)
+    start.putRaw(line.raw16(12), 12)
+    return start
+  }
+
   /// Writes the link header right before `network` and returns its first byte. `priority` is PCP and DEI of the frame
   /// as it came in (raw TCI bits), copied into every tag: the next bridge reads the outer one, and may take it off.
-  @inline(__always)
+  @inline(never)
   func writeHeader(before network: UnsafeMutableRawPointer, priority: UInt16) -> UnsafeMutableRawPointer {
     let length = Int(headerLength)
+    if length == 14 { return writeEthernet(before: network) }
     let start = network - length
-    if length == 14 {
-      start.putRaw(load(0, UInt64.self), 0)
-      start.putRaw(line.raw32(8), 8)
-      start.putRaw(line.raw16(12), 12)
-    } else if length != 0 {
-      start.copyMemory(from: line, byteCount: length)
-      start.putRaw(start.raw16(14) | priority, 14)
-      if length == 22 { start.putRaw(start.raw16(18) | priority, 18) }
-    }
+    guard length != 0 else { return start }
+    start.copyMemory(from: line, byteCount: length)
+    start.putRaw(start.raw16(14) | priority, 14)
+    if length == 22 { start.putRaw(start.raw16(18) | priority, 18) }
     return start
   }
 }

@@ -1,21 +1,22 @@
 /// Super-frames and unfinished checksums, as the virtio header tells of them.
 enum Offload {
-  /// Bytes of the largest IP datagram that a super-frame becomes on the wire: its headers and one segment, never its
-  /// own length. A UFO frame becomes fragments, which fit any link.
+  /// Bytes of the largest IP datagram that a frame becomes on the wire: of a super-frame its headers and one segment,
+  /// never its own length. A UFO frame becomes fragments, which fit any link.
   @inline(never)
-  static func wireLength(_ offload: OffloadHeader, _ transport: UnsafeMutableRawPointer, _ ipProtocol: UInt8) -> Int {
+  static func wireLength(_ offload: OffloadHeader, _ header: IPv4Header) -> Int {
     switch offload.segmentation & 0x7F {
+    case 0: header.totalLength
     case OffloadHeader.segmentTCP4:
-      20 &+ Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4 &+ Int(offload.segmentSize)
-    case OffloadHeader.segmentUDPL4: 20 &+ UDPHeader.length &+ Int(offload.segmentSize)
+      header.length &+ Int(header.payload.byte(TCPHeader.dataOffset) &>> 4) &* 4 &+ Int(offload.segmentSize)
+    case OffloadHeader.segmentUDPL4: header.length &+ UDPHeader.length &+ Int(offload.segmentSize)
     default: 0
     }
   }
 
-  /// The same for a header of any length.
-  static func wireLength(_ offload: OffloadHeader, _ header: IPv4Header) -> Int {
-    let length = wireLength(offload, header.payload, header.ipProtocol)
-    return length == 0 ? 0 : length &- 20 &+ header.length
+  /// Whether the transport checksum, of a header at `transport` bytes of the frame, is an unfinished sum.
+  @inline(__always)
+  static func isPartial(_ offload: OffloadHeader, transport: Int) -> Bool {
+    offload.flags & OffloadHeader.needsChecksum != 0 && Int(offload.checksumStart) == transport
   }
 
   /// The header after the link header has become `change` bytes longer: its offsets count from the frame's first byte.

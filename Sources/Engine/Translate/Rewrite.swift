@@ -17,8 +17,7 @@ enum Rewrite {
     ip.putRaw(flow.newAddresses, IPv4Header.sourceOffset)
     ip.put(ip.byte(IPv4Header.ttlOffset) &- 1, IPv4Header.ttlOffset)
     ip.putRaw(
-      Checksum.adjust(
-        ip.raw16(IPv4Header.checksumOffset), by: Checksum.combine(networkDelta, IPv4Header.hopDelta)),
+      Checksum.adjust(ip.raw16(IPv4Header.checksumOffset), by: networkDelta, and: IPv4Header.hopDelta),
       IPv4Header.checksumOffset)
     if kind == FlowKind.udp {
       transport.putRaw(flow.newPorts, 0)

@@ -2,19 +2,16 @@
 ///
 /// All values are raw: as loaded from the packet in machine order.
 enum Checksum {
-  /// Adds the carries back in until 16 bits are left.
+  /// Adds the carries back in until 16 bits are left: of a sum and its halves exchanged, the upper half is the sum of
+  /// both with the carry of the lower half added.
   @inline(__always)
   static func fold(_ sum: UInt32) -> UInt16 {
-    let once = (sum & 0xFFFF) &+ (sum &>> 16)
-    return UInt16(truncatingIfNeeded: (once & 0xFFFF) &+ (once &>> 16))
+    UInt16(truncatingIfNeeded: (sum &+ (sum &<< 16 | sum &>> 16)) &>> 16)
   }
 
   @inline(__always)
   static func fold(_ sum: UInt64) -> UInt16 {
-    let half = (sum & 0xFFFF_FFFF) &+ (sum &>> 32)
-    let quarter = (half & 0xFFFF) &+ (half &>> 16)
-    let once = (quarter & 0xFFFF) &+ (quarter &>> 16)
-    return UInt16(truncatingIfNeeded: (once & 0xFFFF) &+ (once &>> 16))
+    fold(UInt32(truncatingIfNeeded: (sum &+ (sum &<< 32 | sum &>> 32)) &>> 32))
   }
 
   /// What changing the 16-bit field `old` to `new` adds to the sum: `~m + m'`. Zero, not -0, where nothing changes.
@@ -35,6 +32,12 @@ enum Checksum {
   @inline(__always)
   static func adjust(_ checksum: UInt16, by delta: UInt16) -> UInt16 {
     ~fold(UInt32(~checksum) &+ UInt32(delta))
+  }
+
+  /// The same for two changes at once.
+  @inline(__always)
+  static func adjust(_ checksum: UInt16, by first: UInt16, and second: UInt16) -> UInt16 {
+    ~fold(UInt32(~checksum) &+ UInt32(first) &+ UInt32(second))
   }
 
   /// The same for UDP, where zero means "none" and stays, and a computed zero is sent as 0xFFFF (RFC 768).
@@ -68,9 +71,9 @@ enum Checksum {
   /// True where the 20 bytes of an IPv4 header without options sum to -0.
   @inline(__always)
   static func isValidHeader20(_ ip: UnsafeMutableRawPointer) -> Bool {
-    let sum =
-      UInt64(ip.raw32(0)) &+ UInt64(ip.raw32(4)) &+ UInt64(ip.raw32(8)) &+ UInt64(ip.raw32(12)) &+ UInt64(ip.raw32(16))
-    return fold(sum) == 0xFFFF
+    let (half, carry) = ip.raw64(0).addingReportingOverflow(ip.raw64(8))
+    let (sum, last) = half.addingReportingOverflow(UInt64(ip.raw32(16)) &+ (carry ? 1 : 0))
+    return fold(sum &+ (last ? 1 : 0)) == 0xFFFF
   }
 
   /// The pseudo-header's sum for IPv4, `length` in bytes of header and payload, to be folded.
