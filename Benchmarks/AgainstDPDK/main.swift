@@ -176,7 +176,7 @@ func compare(keys: Int, rounds: Int) throws {
         "%10d  %-8@  %8.2f  %8.2f  %8.2f   (sluice / rte_hash; load %.2f; MiB of buckets %d each, of records %d / %d)",
       keys, "ratio" as NSString, ours.fill / theirs.fill, median(ours.insert) / median(theirs.insert),
       median(ours.find) / median(theirs.find), Double(keys) / Double(probe.lanes), probe.indexBytes >> 20,
-      probe.recordBytes >> 20, probe.lanes * 32 >> 20))
+      probe.recordBytes >> 20, (probe.lanes * 32) >> 20))
 }
 
 func argument(_ name: String) -> String? {
