@@ -9,6 +9,8 @@ public struct EngineBenchOptions: Sendable {
   public enum Kind: String, Sendable, CaseIterable { case udp, tcp }
   /// What makes the sessions: clients outside that use a port forward, or one inside that is masqueraded.
   public enum Origin: String, Sendable, CaseIterable { case forward, masquerade }
+  /// What the flight recorder keeps of each frame.
+  public enum Recorder: String, Sendable, CaseIterable { case headers, whole }
 
   /// Live sessions.
   public var flows = 1000
@@ -17,6 +19,8 @@ public struct EngineBenchOptions: Sendable {
   public var mix = Mix.uniform
   public var kind = Kind.udp
   public var origin = Origin.forward
+  /// nil: nothing is recorded.
+  public var recorder: Recorder?
   /// Which flow comes when, which way and how long; in place of `flows`, `frameBytes`, `mix` and `kind`.
   public var capture: CaptureMix?
   /// Seconds to measure for, after the sessions have been made.

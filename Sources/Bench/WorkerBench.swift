@@ -1,3 +1,4 @@
+import Capture
 import Engine
 import Glibc
 
@@ -9,6 +10,7 @@ struct WorkerBench: ~Copyable {
   private let flows: Int
   private let capacity: Int
   private var packetsSent: UInt64 = 0
+  private let recorder: FlightRecorder?
 
   /// Bursts between two looks at the clock.
   private static let burstsPerTurn = 256
@@ -25,6 +27,9 @@ struct WorkerBench: ~Copyable {
       forwarder = try Forwarder(plan: plan, links: [[0], [1]], seed: seed, clock: Generator.start)
     } catch {
       throw EngineBenchError(description: "\(error)")
+    }
+    recorder = options.recorder.map {
+      FlightRecorder(links: 2, bytes: RecorderPlan().memory, isWhole: $0 == .whole, burst: Generator.burst)
     }
     generator = Generator(options: options, flows: flows, seed: seed)
   }
@@ -110,7 +115,9 @@ struct WorkerBench: ~Copyable {
   }
 
   mutating func process(_ count: Int) {
+    recorder?.willJudge(generator.slots, count: count)
     forwarder.process(generator.slots, count: count)
+    recorder?.didJudge(generator.slots, count: count, outbox: forwarder.outbox)
     packetsSent &+= UInt64(count)
   }
 

@@ -39,6 +39,9 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "What makes the sessions: forward, or masquerade (a mapping each up to 60000, then shared).")
     var origin: EngineBenchOptions.Origin = .forward
 
+    @Option(help: "Let the flight recorder keep the frames' headers, or whole frames (default: none runs).")
+    var recorder: EngineBenchOptions.Recorder?
+
     @Option(help: "A capture to take the mix from, in place of the four options above it.", completion: .file())
     var capture: String?
 
@@ -83,6 +86,7 @@ struct BenchCommand: ParsableCommand {
       options.mix = mix ?? options.mix
       options.kind = kind ?? options.kind
       options.origin = origin
+      options.recorder = recorder
       options.seconds = seconds
       options.packets = packets
       options.measuresLatency = latency
@@ -154,6 +158,7 @@ struct BenchCommand: ParsableCommand {
 
 extension EngineBenchOptions.Mix: ExpressibleByArgument {}
 extension EngineBenchOptions.Kind: ExpressibleByArgument {}
+extension EngineBenchOptions.Recorder: ExpressibleByArgument {}
 extension EngineBenchOptions.Origin: ExpressibleByArgument {}
 
 /// `N[,N...]`, each from 1 to `EngineBenchOptions.mostFlows`.

@@ -125,6 +125,9 @@ import Testing
       (["--in", "wan=a", "--until", "99999999999999999d"], "not a duration"),
       (["--in", "wan=a", "--seed", "x"], "seed"), (["--in", "wan=a", "--expect", "/nonexistent"], "no directory"),
       (["--in", "wan=a", "--expect", "/", "--out", "/."], "same directory"),
+      (["--in", "wan=a", "--loop", "0"], "1 to 1000000"), (["--in", "wan=a", "--speed", "fast"], "max, real"),
+      (["--in", "wan=a", "--filter", "host"], "no libpcap filter"), (["--in", "wan=a", "--regenerate"], "--case DIR"),
+      (["--case", "/"], "leave out -c"), (["--state", "/"], "leave out -c"),
     ] as [([String], String)])
   func `bad usage is exit status 2, and says what would be right`(arguments: [String], text: String) throws {
     let ended = try SluiceProcess.run(["replay", "-c", config] + arguments)
