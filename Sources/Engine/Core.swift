@@ -24,14 +24,15 @@ struct Core {
   let links: UnsafeMutableBufferPointer<Link>
   let tags: UnsafeMutableBufferPointer<TagEntry>
 
-  init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
+  init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64, store: RegionStore? = nil) throws(PlanError) {
     guard plan.sessions < RegionLayout.maximumCapacity else { throw .tooMany("sessions") }
     let rules = try Rules(plan)
     self.rules = rules
     self.clock = Clock(now: clock)
     let secret = HashSecret(seed: seed)
     tables = try FlowTables(
-      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed, workers: 1)
+      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed, workers: 1,
+      memory: store?.memory)
     flows = Flows(tables, worker: 0)
     flows.quarantine = rules.timeouts.quarantine
     adjacencies = try AdjacencyTable(secret: secret)
@@ -48,6 +49,10 @@ struct Core {
     tags = Self.makeTags(linked, rules.interfaces)
     exchangeReserved(ReservedPorts(), rules.forwards.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
+    if let store {
+      RegionNote(start: store.memory).write(
+        baseTick: self.clock.base, boot: store.boot, seed: seed, interfaces: plan.interfaces.map(\.name))
+    }
   }
 
   func release() {

@@ -37,10 +37,13 @@ public struct Forwarder: ~Copyable {
   ///   - links: for each link (`FrameSlot.link`), the interfaces whose frames come in by it; at least one link, none empty.
   ///   - seed: settles every random choice and the hash secret.
   ///   - clock: first time, in nanoseconds.
-  public init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64) throws(PlanError) {
+  ///   - store: where the tables are to stand; nil for memory of their own.
+  public init(
+    plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64, store: RegionStore? = nil
+  ) throws(PlanError) {
     let core = UnsafeMutablePointer<Core>.allocate(capacity: 1)
     do {
-      core.initialize(to: try Core(plan: plan, links: linked, seed: seed, clock: clock))
+      core.initialize(to: try Core(plan: plan, links: linked, seed: seed, clock: clock, store: store))
     } catch {
       core.deallocate()
       throw error

@@ -17,6 +17,7 @@ extension Plan {
     if mode != old.mode { changes.append(.engine("mode")) }
     if workers != old.workers { changes.append(.engine("workers")) }
     if sessions != old.sessions { changes.append(.engine("sessions")) }
+    if state != old.state { changes.append(.engine("state")) }
     if ring != old.ring { changes.append(.engine("ring")) }
     if spinMicroseconds != old.spinMicroseconds { changes.append(.engine("spin-microseconds")) }
     if recorder != old.recorder { changes.append(.engine("recorder")) }

@@ -27,6 +27,8 @@ public struct Plan: Sendable, Equatable {
   /// Session capacity.
   public var sessions = 1_048_576
   public var onChange: OnChange = .keep
+  /// File that holds the session table over a restart; nil for the gateway's own choice, "off" for none.
+  public var state: String?
   public var interfaces: [InterfacePlan] = []
   public var routes: [RoutePlan] = []
   public var neighbors: [NeighborPlan] = []

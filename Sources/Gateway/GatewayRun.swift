@@ -15,6 +15,8 @@ public struct GatewayOptions: Sendable {
   public var seed: UInt64?
   /// Path of the control socket; nil for the namespace's own.
   public var controlPath: String?
+  /// File for the session table, in place of the configuration's.
+  public var statePath: String?
   public var version = ""
   /// Reads the configuration file again, for SIGHUP and `sluice reload`.
   public var reread: (@Sendable () throws -> SettingsFile)?
@@ -38,6 +40,8 @@ public struct GatewayRun: ~Copyable {
   /// Of each link.
   private let descriptors: [[Int32]]
   private let started = monotonicTime()
+  /// Outlives the worker, whose tables stand in it.
+  private let state: StateFile?
   private var rings: [RingStatistics]
   private var watch: DeviceWatch
   /// nil where nothing is recorded.
@@ -71,9 +75,13 @@ public struct GatewayRun: ~Copyable {
     }
     do {
       // What can fail without touching anything comes first.
-      let seed = options.seed ?? UInt64.random(in: .min ... .max)
-      let forwarder = try Forwarder(
-        plan: complete.plan, links: complete.links.interfacesOfLinks, seed: seed, clock: monotonicTime())
+      let state = try KeptState.open(complete.plan, options, logger)
+      let saved = state?.saved(logger)
+      let seed = options.seed ?? saved?.seed ?? UInt64.random(in: .min ... .max)
+      var forwarder = try Forwarder(
+        plan: complete.plan, links: complete.links.interfacesOfLinks, seed: seed, clock: monotonicTime(),
+        store: state?.store)
+      if let saved { state?.adopt(saved, into: &forwarder, logger) }
       let signals = try HostSignals()
       let control = try ControlServer(path: options.controlPath ?? ControlSocket.defaultPath)
       let links = complete.links.links
@@ -90,11 +98,13 @@ public struct GatewayRun: ~Copyable {
       let transmitter = try Transmitter.open(devices: complete.links.deviceOfInterface)
       let mailbox = try Mailbox()
       let addresses = try AddressWatch()
+      try state?.file.replace()
       try Privileges.drop()
       return try GatewayRun(
         settings: settings, complete: complete, options: options, logger: logger, seed: seed, signals: signals,
         quieting: quieting, control: control,
-        addresses: addresses, mailbox: mailbox, forwarder: forwarder, sharing: sharing, rings: rings,
+        addresses: addresses, state: state?.file, mailbox: mailbox, forwarder: forwarder, sharing: sharing,
+        rings: rings,
         transmitter: transmitter)
     } catch let error as GatewayError {
       throw error
@@ -108,7 +118,7 @@ public struct GatewayRun: ~Copyable {
   private init(
     settings: SettingsFile, complete: CompletePlan, options: GatewayOptions, logger: Logger, seed: UInt64,
     signals: consuming HostSignals,
-    quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, mailbox: Mailbox,
+    quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, state: StateFile?, mailbox: Mailbox,
     forwarder: consuming Forwarder,
     sharing: RingSharing, rings: consuming RingSet, transmitter: consuming Transmitter
   ) throws(GatewayError) {
@@ -130,6 +140,7 @@ public struct GatewayRun: ~Copyable {
     self.settings = settings
     self.complete = complete
     self.addresses = addresses
+    self.state = state
     self.options = options
     self.logger = logger
     self.signals = signals

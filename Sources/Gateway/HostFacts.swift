@@ -25,7 +25,8 @@ enum HostFacts {
     return stat(path, &facts) == 0 ? UInt64(facts.st_ino) : nil
   }
 
-  private static func contents(of path: String) -> String {
+  /// The text of a file; empty where it cannot be read.
+  static func contents(of path: String) -> String {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return "" }
     defer { close(file) }

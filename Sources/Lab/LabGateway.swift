@@ -27,7 +27,11 @@ package final class LabGateway {
     self.network = network
     self.executable = executable
     self.log = log
-    command = [executable, "run", "-c", configuration, "--control", Self.controlPath(network)] + arguments
+    command =
+      [
+        executable, "run", "-c", configuration, "--control", Self.controlPath(network), "--state",
+        network.statePath,
+      ] + arguments
     process = try network.start(in: .gateway, command, log: log)
     try waitUntilReady()
   }

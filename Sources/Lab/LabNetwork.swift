@@ -69,6 +69,9 @@ package struct LabNetwork: Sendable {
   /// Small files of this network: configuration, control socket, captures. Gone with it.
   package var folder: String { "/run/sluice-\(id)" }
 
+  /// The file that its gateway keeps its sessions in; gone with it.
+  package var statePath: String { "/dev/shm/sluice-\(id).state" }
+
   /// The command that runs `argv` inside a namespace.
   package func command(in place: Place, _ argv: [String]) -> [String] {
     ["ip", "netns", "exec", namespace(place)] + argv
@@ -141,6 +144,7 @@ package struct LabNetwork: Sendable {
     }
     for file in Self.entries(of: folder) { unlink("\(folder)/\(file)") }
     rmdir(folder)
+    for suffix in ["", ".new", ".lock"] { unlink(statePath + suffix) }
   }
 
   private func makeNamespace(_ place: Place) throws {

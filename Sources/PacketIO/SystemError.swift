@@ -26,10 +26,11 @@ public func checked(_ result: Int32, _ call: @autoclosure () -> String) throws(S
   return result
 }
 
-/// CLOCK_MONOTONIC in nanoseconds: the engine's time, which no clock setting moves.
+/// CLOCK_BOOTTIME in nanoseconds: the engine's time, which no clock setting moves. It counts a suspension too, like the
+/// timers at the other ends, and means the same for the next process.
 @inline(__always)
 public func monotonicTime() -> UInt64 {
   var now = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &now)
+  clock_gettime(CLOCK_BOOTTIME, &now)
   return UInt64(truncatingIfNeeded: now.tv_sec) &* 1_000_000_000 &+ UInt64(truncatingIfNeeded: now.tv_nsec)
 }

@@ -16,6 +16,7 @@ extension SettingsFile {
         .table([
           ("mode", .text(plan.mode.rawValue)), ("workers", .number(plan.workers)), ("sessions", .number(plan.sessions)),
           ("on-change", .text(plan.onChange.rawValue)),
+          ("state", plan.state.map { .text($0) } ?? .absent("one for the network namespace, in /dev/shm/sluice")),
           ("ring", .text(plan.ring.rawValue)),
           (
             "spin-microseconds",

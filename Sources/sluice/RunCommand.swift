@@ -24,6 +24,9 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Fixes every random choice (default: a random one).")
   var seed: UInt64?
 
+  @Option(help: "File that keeps the sessions over a restart, in place of [engine] state; \"off\" for none.")
+  var state: String?
+
   @OptionGroup var control: ControlOption
 
   func run() throws {
@@ -35,6 +38,7 @@ struct RunCommand: ParsableCommand {
     options.force = force
     options.seed = seed
     options.controlPath = control.control
+    options.statePath = state
     options.version = Sluice.configuration.version
     options.reread = { try SettingsFile.load(path: path, purpose: .run) }
     try runGateway {

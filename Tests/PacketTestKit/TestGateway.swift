@@ -8,17 +8,23 @@ import Testing
 package final class TestGateway {
   package private(set) var plan: Plan
   /// Seconds since the gateway began.
-  package private(set) var now: Double = 0
+  package private(set) var now: Double
   private var forwarder: Forwarder
   private let linkOf: [Int]
   private var tally = Tally()
+  private var region = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
   /// The engine's first instant, in nanoseconds.
   package static let epoch: UInt64 = 1_700_000_000_000_000_000
 
   /// Interfaces of one device share a link, like VLANs on one port.
-  package init(_ plan: Plan, seed: UInt64 = 0) throws {
+  ///
+  /// - Parameters:
+  ///   - boot: gives the engine's tables memory that outlives it, see `restarted`.
+  ///   - start: seconds since the first gateway began.
+  package init(_ plan: Plan, seed: UInt64 = 0, boot: BootIdentity? = nil, from start: Double = 0) throws {
     self.plan = plan
+    now = start
     var devices: [String] = []
     var links: [[Int]] = []
     var linkOf: [Int] = []
@@ -33,8 +39,39 @@ package final class TestGateway {
       }
     }
     self.linkOf = linkOf
-    forwarder = try Forwarder(plan: plan, links: links, seed: seed, clock: Self.epoch)
+    var store: RegionStore?
+    if let boot {
+      let bytes = try Forwarder.regionBytes(for: plan)
+      region = .allocate(byteCount: bytes, alignment: 4096)
+      region.initializeMemory(as: UInt8.self, repeating: 0)
+      store = RegionStore(memory: region.baseAddress!, boot: boot)
+    }
+    forwarder = try Forwarder(plan: plan, links: links, seed: seed, clock: Self.nanoseconds(start), store: store)
   }
+
+  deinit { region.deallocate() }
+
+  /// What a process that is killed now leaves behind. The caller's to deallocate.
+  package var regionCopy: UnsafeMutableRawBufferPointer {
+    let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: region.count, alignment: 4096)
+    copy.copyMemory(from: UnsafeRawBufferPointer(region))
+    return copy
+  }
+
+  /// Another engine, with what this one leaves if it is killed now.
+  ///
+  /// - Parameter pause: seconds until it starts.
+  package func restarted(
+    _ plan: Plan, boot: BootIdentity, downFor pause: Double = 0
+  ) throws -> (TestGateway, AdoptionReport) {
+    let copy = regionCopy
+    defer { copy.deallocate() }
+    let saved = try SavedRegion(copy, boot: boot)
+    let next = try TestGateway(plan, seed: saved.seed, boot: boot, from: now + pause)
+    return (next, next.adopt(saved))
+  }
+
+  package func adopt(_ saved: SavedRegion) -> AdoptionReport { forwarder.adopt(saved) }
 
   /// One frame for `burst`.
   package struct Arrival {

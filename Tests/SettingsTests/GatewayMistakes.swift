@@ -5,7 +5,7 @@ let engineMistakes: [Mistake] = [
   .added("unknown section", says: "did you mean \"forward\"?", text: "[[▸forwards]]\nname = \"a\""),
   .added(
     "unknown key, nothing near",
-    says: "known there: mode, workers, sessions, on-change, ring, spin-microseconds, cores, pick-up",
+    says: "known there: mode, workers, sessions, on-change, state, ring, spin-microseconds, cores, pick-up",
     text: "[engine]\n▸colour = 3"),
   .added("unknown ring", says: "did you mean \"throughput\"?", text: "[engine]\nring = ▸\"throughputs\""),
   .added("endless spin", says: "from 0 to 1000000", text: "[engine]\nspin-microseconds = ▸2_000_000"),

@@ -9,11 +9,16 @@ struct FlowTables: @unchecked Sendable {
   let quiescence: Quiescence
   let seed: UInt64
 
-  /// - Parameter outsideAddresses: raw, all different.
-  init(capacity: Int, outsideAddresses: [UInt32], seed: UInt64, workers: Int) throws(PlanError) {
+  /// - Parameters:
+  ///   - outsideAddresses: raw, all different.
+  ///   - memory: zeroed bytes for the region, as many as its layout says; nil for pages of its own.
+  init(
+    capacity: Int, outsideAddresses: [UInt32], seed: UInt64, workers: Int, memory: UnsafeMutableRawPointer? = nil
+  ) throws(PlanError) {
     let secret = HashSecret(seed: seed)
     self.seed = SplitMix64.mix(seed ^ 0x736C_7569_6365)
-    region = try Region(RegionLayout(capacity: capacity, pools: outsideAddresses.count + PortPools.spare))
+    let layout = RegionLayout(capacity: capacity, pools: outsideAddresses.count + PortPools.spare)
+    if let memory { region = Region(layout, at: memory) } else { region = try Region(layout) }
     region.header.write(region.layout, secret: secret, seed: self.seed)
     sessions = SessionTable(region, secret: secret)
     mappings = MappingTable(region, secret: secret)

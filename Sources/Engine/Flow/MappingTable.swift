@@ -33,6 +33,11 @@ struct MappingLine {
     line.storeBytes(of: value, toByteOffset: offset, as: T.self)
   }
 
+  /// Makes the line of a place that nobody can find as it was at first.
+  func clear() {
+    for offset in stride(from: 0, to: Self.bytes, by: 8) { shared64(line, offset).plain = 0 }
+  }
+
   var insideAddress: UInt32 { load(0) }
   var insidePort: UInt16 { load(8) }
   var pool: UInt16 { load(12) }

@@ -232,6 +232,15 @@ struct CommonLine {
     nonmutating set { shared32(line, 60).plain = newValue }
   }
 
+  /// Takes over what is known of a TCP connection's windows. Any bytes are windows; a scale that cannot be is none.
+  func copyWindows(from other: CommonLine) {
+    for offset in stride(from: 16, to: 40, by: 4) { shared32(line, offset).plain = shared32(other.line, offset).plain }
+    for offset in 40..<42 {
+      let scale = shared8(other.line, offset).plain
+      shared8(line, offset).plain = scale & 0x0F > 14 ? scale & 0xF0 : scale
+    }
+  }
+
   /// Makes the line as it was at first; atomic, since a line that was a session may be looked at by its number alone.
   func clear() {
     for offset in stride(from: 0, to: FlowLine.bytes, by: 8) { shared64(line, offset).plain = 0 }

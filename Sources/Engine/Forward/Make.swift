@@ -131,7 +131,7 @@ extension Core {
   }
 
   /// Fills a place in; returns the word that brings it to life.
-  private func fill(_ session: UInt32, _ draft: Draft, _ kind: UInt8) -> SessionWord {
+  func fill(_ session: UInt32, _ draft: Draft, _ kind: UInt8) -> SessionWord {
     let original = flows.sessions.flow(session &<< 1)
     let reply = flows.sessions.flow(session &<< 1 | 1)
     let common = flows.sessions.common(session)

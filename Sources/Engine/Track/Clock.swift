@@ -16,6 +16,9 @@ struct Clock {
   private(set) var tickUp: UInt32 = 0
   private var baseTick: UInt64
 
+  /// What its ticks count from, in ticks since time began.
+  var base: UInt64 { baseTick }
+
   init(now: UInt64) {
     self.now = now
     baseTick = now / Self.nanosecondsPerTick
