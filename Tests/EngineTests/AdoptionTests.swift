@@ -130,7 +130,7 @@ import Testing
   }
 
   @Test(arguments: 0..<60)
-  func `A6 G8 damage anywhere in the records is never believed, and never fatal`(seed: UInt64) throws {
+  func `damage anywhere in the records is never believed, and never fatal`(seed: UInt64) throws {
     var random = SplitMix64(state: seed)
     let (first, _) = try Self.busy()
     let copy = first.regionCopy
