@@ -16,7 +16,14 @@ static inline __attribute__((always_inline)) void sluice_prefetch(const void *_N
 
 /* Compare the eight 16-bit lanes at `lanes` (16-byte aligned) with `tag`: bit i is set when lane i is equal. */
 static inline __attribute__((always_inline)) uint32_t sluice_match8(const void *_Nonnull lanes, uint16_t tag) {
-#if defined(__SSE2__)
+#if defined(SLUICE_THREAD_SANITIZER)
+  /* Workers write tags while others look: the sanitizer must see loads that are atomic. */
+  const uint64_t *half = (const uint64_t *)lanes;
+  uint64_t tags[2] = {__atomic_load_n(half, __ATOMIC_RELAXED), __atomic_load_n(half + 1, __ATOMIC_RELAXED)};
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < 8; i++) found |= (uint32_t)((uint16_t)(tags[i / 4] >> (i % 4 * 16)) == tag) << i;
+  return found;
+#elif defined(__SSE2__)
   __m128i equal = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)lanes), _mm_set1_epi16((short)tag));
   return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128()));
 #else
