@@ -249,6 +249,8 @@ struct Traffic {
   private mutating func spoil(_ packet: inout Packet) {
     packet.ip.identification = UInt16(truncatingIfNeeded: dice.next())
     packet.ip.typeOfService = dice.chance(10) ? 0xB8 : 0
+    // Other protocols only pass by: which of their faults is named first is not the model's to say.
+    if case .raw = packet.transport { return }
     guard dice.chance(22) else { return }
     switch dice.roll(1...16) {
     case 1, 2: packet.ip.ttl = UInt8(dice.roll(0...2))

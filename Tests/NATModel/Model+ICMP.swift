@@ -11,6 +11,8 @@ extension Model {
     else { return unmatched(datagram, interface) }
     // A10: the error must go to whom it says the packet came from.
     guard datagram.destination == quoted.source else { return .drop("icmp-unmatched") }
+    // What a TCP quote must hold to be believed is left open: it may be old, or forged (RFC 5927 section 4).
+    if key.kind == .tcp, seen.reasons == ["icmp-forged"] { return .drop("icmp-forged") }
     let onward = session.keys[1 - direction]
     let way = setup.route(to: onward.source.host, only: onward.interface)
     if let answer = obstacle(datagram, from: interface, to: way) { return answer }

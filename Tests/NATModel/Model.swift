@@ -130,7 +130,8 @@ package struct Model {
     case (17, _): return receive(datagram, key(datagram, .udp, interface), seen)
     case (1, 0), (1, 8): return receive(datagram, key(datagram, .echo, interface), seen)
     case (1, 3), (1, 11), (1, 12): return receiveError(datagram, on: interface, seen)
-    default: return relay(datagram, from: interface) ?? .drop("icmp-unsupported", "unknown-protocol", "to-us")
+    default:
+      return relay(datagram, from: interface) ?? .drop("icmp-unsupported", "unknown-protocol", "to-us", "no-masquerade")
     }
   }
 
