@@ -107,7 +107,8 @@ extension Model {
         let end = Peer(client.host, port)
         return !sessions.contains { $0.keys.contains(reply(end)) } && !(hidesClient && isOurs(key.kind, end))
       }
-      if !isFree(client.port) {
+      // Only a forward may change the client's port: what comes in by a mapping keeps it, or does not come in.
+      if through == nil, !isFree(client.port) {
         let chosen = Self.sourcePort(seen) ?? 0
         guard let port = chosen >= 1024 && isFree(chosen) ? chosen : (1024...65535).first(where: isFree) else {
           return noPort(datagram, key)
