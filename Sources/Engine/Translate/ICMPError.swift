@@ -44,13 +44,19 @@ struct Quote {
   func translate(_ flow: FlowLine) -> UInt16 {
     let start = header.start
     let transport = header.payload
-    var delta = Checksum.combine(flow.networkDelta, replace(start, IPv4Header.checksumOffset, by: flow.networkDelta))
+    let checksum = Checksum.adjust(start.raw16(IPv4Header.checksumOffset), by: flow.networkDelta)
+    var delta = Checksum.combine(flow.networkDelta, put(start, IPv4Header.checksumOffset, checksum))
     start.putRaw(flow.newDestination, IPv4Header.sourceOffset)
     start.putRaw(flow.newSource, IPv4Header.destinationOffset)
     if kind == FlowKind.other { return delta }
     let checksumOffset = Rewrite.checksumOffset(kind)
-    if transportLength >= checksumOffset &+ 2, !(kind == FlowKind.udp && transport.raw16(checksumOffset) == 0) {
-      delta = Checksum.combine(delta, replace(transport, checksumOffset, by: flow.transportDelta))
+    if transportLength >= checksumOffset &+ 2 {
+      let checksum = transport.raw16(checksumOffset)
+      let reverted =
+        kind == FlowKind.udp
+        ? Checksum.adjustUDP(checksum, by: flow.transportDelta) : Checksum.adjust(checksum, by: flow.transportDelta)
+      // The quoted checksum may be wrong, and then stays so (RFC 5508 REQ-3).
+      delta = Checksum.combine(delta, put(transport, checksumOffset, reverted))
     }
     switch kind {
     case FlowKind.echoRequest: delta = Checksum.combine(delta, put(transport, 4, flow.newDestinationPort))
@@ -60,11 +66,6 @@ struct Quote {
       delta = Checksum.combine(delta, put(transport, 2, flow.newSourcePort))
     }
     return delta
-  }
-
-  /// Adjusts a checksum inside the quote; its transport checksum may be wrong, and then stays so (RFC 5508 REQ-3).
-  private func replace(_ start: UnsafeMutableRawPointer, _ offset: Int, by delta: UInt16) -> UInt16 {
-    put(start, offset, Checksum.adjust(start.raw16(offset), by: delta))
   }
 
   private func put(_ start: UnsafeMutableRawPointer, _ offset: Int, _ value: UInt16) -> UInt16 {
