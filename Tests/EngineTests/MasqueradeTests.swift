@@ -253,6 +253,20 @@ import Testing
     #expect(mapped(gateway, "192.168.1.11:8080", udp: false) == "203.0.113.1:80")
   }
 
+  /// Found by the reference model.
+  @Test func `A2 P7 where a narrower forward has the port and the same target, the target sends from that`() throws {
+    let gateway = try TestGateway(
+      .masqueraded(more: {
+        $0.forward("host", .udp, ports: "all", to: "192.168.1.10")
+        $0.forward("one", .udp, ports: "80, 81", to: "192.168.1.10")
+        $0.forward("other", .udp, ports: "82", to: "192.168.1.11:80")
+        $0.forward("third", .udp, ports: "83", to: "192.168.1.10:82")
+      }))
+    #expect(mapped(gateway, "192.168.1.10:81") == "203.0.113.1:81")
+    #expect(mapped(gateway, "192.168.1.10:82") == "203.0.113.1:83")
+    #expect(mapped(gateway, "192.168.1.10:84") == "203.0.113.1:84")
+  }
+
   @Test func `A2 filtering endpoint-independent: a freed port waits 120 s for its former owner`() throws {
     let gateway = try TestGateway(
       .masqueraded {

@@ -156,13 +156,29 @@ extension Rules {
 
   /// The forward's outside endpoint (raw) that an inside endpoint sends from, where it has one.
   func outboundEndpoint(_ key: FlowKey, _ index: Int, _ address: UInt32) -> (address: UInt32, port: UInt16)? {
-    guard let entry = forwards.findOutbound(key.source, key.ipProtocol, key.sourcePort.bigEndian),
-      plan.forwards[entry.rule].interface == plan.masquerades[index].to,
-      let outside = forwards.outsideAddress(entry.rule, inUse: address),
-      // A narrower forward may have taken the port from a whole host's.
-      forwards.find(outside, key.ipProtocol, entry.port)?.rule == entry.rule
+    guard let first = forwards.findOutbound(key.source, key.ipProtocol, key.sourcePort.bigEndian) else { return nil }
+    if let endpoint = endpoint(first.rule, first.port, key, index, address) { return endpoint }
+    // Where the first in the file cannot give its port, a later one may.
+    for rule in (first.rule &+ 1)..<plan.forwards.count {
+      if let port = plan.forwards[rule].outsidePort(of: key),
+        let endpoint = endpoint(rule, port, key, index, address)
+      {
+        return endpoint
+      }
+    }
+    return nil
+  }
+
+  /// What a forward gives its target to send from; nil where it stands on another interface, or a narrower forward has
+  /// taken the port from a whole host's.
+  private func endpoint(
+    _ rule: Int, _ port: UInt16, _ key: FlowKey, _ index: Int, _ address: UInt32
+  ) -> (address: UInt32, port: UInt16)? {
+    guard plan.forwards[rule].interface == plan.masquerades[index].to,
+      let outside = forwards.outsideAddress(rule, inUse: address),
+      forwards.find(outside, key.ipProtocol, port)?.rule == rule
     else { return nil }
-    return (outside, entry.port.bigEndian)
+    return (outside, port.bigEndian)
   }
 
   /// How an inside endpoint is known to those it reaches at an outside address: by which masquerade, and as whom (raw). A
@@ -218,5 +234,20 @@ extension MappingLine {
   fileprivate var rule: EndpointRule {
     if load(4, UInt32.self) == 0 { return .endpointIndependent }
     return load(10, UInt16.self) == 0 ? .addressDependent : .addressAndPortDependent
+  }
+}
+
+extension ForwardPlan {
+  /// The outside port (host order) that the source of `key` sends from as this one-to-one forward's target; nil where it
+  /// is none of its targets.
+  fileprivate func outsidePort(of key: FlowKey) -> UInt16? {
+    let isMeant = protocols.contains(key.ipProtocol == IPProtocol.tcp ? .tcp : .udp)
+    guard isEnabled, isMeant, target.wire == key.source, isOneToOne else { return nil }
+    let port = key.sourcePort.bigEndian
+    for span in spans {
+      let count = span.isParallel ? span.ports.last &- span.ports.first : 0
+      if port >= span.target, port &- span.target <= count { return span.ports.first &+ (port &- span.target) }
+    }
+    return nil
   }
 }
