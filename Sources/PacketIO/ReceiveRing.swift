@@ -36,9 +36,13 @@ public struct ReceiveRing: ~Copyable {
     device: PacketDevice, macs: [MACAddress], kind: Plan.Ring, both: RingSwitch, rates: RingRates,
     steering: inout Steering?, geometry: RingGeometry
   ) throws(SystemError) {
-    let slots = try Self.slots(kind, device, macs, &steering, geometry)
+    let slots =
+      try kind == .throughput
+      ? nil : placed(FrameRing(device: device, macs: macs, steering: &steering, geometry: geometry))
     do {
-      blocks = try Self.blocks(kind, device, macs, &steering, geometry)
+      blocks =
+        try kind == .latency
+        ? nil : placed(BlockRing(device: device, macs: macs, steering: &steering, bytes: geometry.bytes))
     } catch {
       slots?.deinitialize(count: 1).deallocate()
       throw error
@@ -48,28 +52,6 @@ public struct ReceiveRing: ~Copyable {
     self.both = kind == .auto ? both : nil
     pressure = RingPressure(rates: rates)
     readsBlocks = kind == .throughput
-  }
-
-  private static func slots(
-    _ kind: Plan.Ring, _ device: PacketDevice, _ macs: [MACAddress], _ steering: inout Steering?,
-    _ geometry: RingGeometry
-  ) throws(SystemError) -> UnsafeMutablePointer<FrameRing>? {
-    if kind == .throughput { return nil }
-    let ring = try FrameRing(device: device, macs: macs, steering: &steering, geometry: geometry)
-    let place = UnsafeMutablePointer<FrameRing>.allocate(capacity: 1)
-    place.initialize(to: ring)
-    return place
-  }
-
-  private static func blocks(
-    _ kind: Plan.Ring, _ device: PacketDevice, _ macs: [MACAddress], _ steering: inout Steering?,
-    _ geometry: RingGeometry
-  ) throws(SystemError) -> UnsafeMutablePointer<BlockRing>? {
-    if kind == .latency { return nil }
-    let ring = try BlockRing(device: device, macs: macs, steering: &steering, bytes: geometry.bytes)
-    let place = UnsafeMutablePointer<BlockRing>.allocate(capacity: 1)
-    place.initialize(to: ring)
-    return place
   }
 
   deinit {
@@ -87,7 +69,7 @@ public struct ReceiveRing: ~Copyable {
     return both != nil && wantsBlocks != readsBlocks && changesOver(at: time) && hasFrames
   }
 
-  /// Describes up to `limit` waiting frames in `slots` and returns how many.
+  /// Describes up to `limit` waiting frames in `frames` and returns how many.
   ///
   /// - Parameters:
   ///   - link: the number that the engine knows the device by.
@@ -133,4 +115,11 @@ extension ReceiveRing {
     readsBlocks = wantsBlocks
     return true
   }
+}
+
+/// `ring`, at a place of its own.
+private func placed<Ring: ~Copyable>(_ ring: consuming Ring) -> UnsafeMutablePointer<Ring> {
+  let place = UnsafeMutablePointer<Ring>.allocate(capacity: 1)
+  place.initialize(to: ring)
+  return place
 }

@@ -22,7 +22,7 @@ struct DropsCommand: ParsableCommand {
   }
 
   func run() throws {
-    let status = try control.status()
+    let status = try control.ask(ControlRequest(.status), for: \.status)
     if json {
       print(jsonText(Report(drops: status.drops, interfaces: status.dropsByInterface)), terminator: "")
     } else {

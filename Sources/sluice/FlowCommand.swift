@@ -15,22 +15,15 @@ struct FlowCommand: ParsableCommand {
         original / reply.
         """)
 
-    @Option(help: "At most so many (up to \(ControlRequest.maximumSessions)).")
-    var limit = 100
+    @OptionGroup var sessions: SessionLimit
 
     @Flag(help: "Print JSON.")
     var json = false
 
     @OptionGroup var control: ControlOption
 
-    func validate() throws {
-      guard (1...ControlRequest.maximumSessions).contains(limit) else {
-        throw ValidationError("--limit is between 1 and \(ControlRequest.maximumSessions)")
-      }
-    }
-
     func run() throws {
-      let flows = try control.ask(ControlRequest(.flows, limit: limit)).flows ?? []
+      let flows = try control.ask(ControlRequest(.flows, limit: sessions.limit)).flows ?? []
       print(json ? jsonText(flows) : Self.text(flows), terminator: "")
     }
 
@@ -41,9 +34,7 @@ struct FlowCommand: ParsableCommand {
       for flow in flows {
         let (original, reply) = (flow.original, flow.reply)
         table.append([
-          "\(flow.identity)", flow.ipProtocol, flow.state, flow.rule.isEmpty ? flow.origin : flow.rule,
-          "\(original.interface) \(original.source) > \(original.destination)",
-          "\(reply.interface) \(reply.destination) > \(reply.source)",
+          "\(flow.identity)", flow.ipProtocol, flow.state, flow.maker, flow.arrival, flow.departure,
           "\(original.packets)/\(reply.packets)", "\(byteText(original.bytes))/\(byteText(reply.bytes))",
           DurationText.text(Int(flow.idleSeconds)), DurationText.text(Int(flow.remainingSeconds)),
         ])
@@ -51,6 +42,7 @@ struct FlowCommand: ParsableCommand {
       return table.text
     }
   }
+
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "One live session.")
 
@@ -90,4 +82,26 @@ struct FlowCommand: ParsableCommand {
       print(json ? jsonText(ended) : "ended \(ended.count)\n", terminator: "")
     }
   }
+}
+
+/// How many sessions a command lists.
+struct SessionLimit: ParsableArguments {
+  @Option(help: "List at most so many sessions (up to \(ControlRequest.maximumSessions)).")
+  var limit = 100
+
+  func validate() throws {
+    guard (1...ControlRequest.maximumSessions).contains(limit) else {
+      throw ValidationError("--limit is between 1 and \(ControlRequest.maximumSessions)")
+    }
+  }
+}
+
+/// A session as a row of a table.
+extension FlowReport {
+  /// The rule that made it.
+  var maker: String { rule.isEmpty ? origin : rule }
+  /// The original direction as it comes in.
+  var arrival: String { "\(original.interface) \(original.source) > \(original.destination)" }
+  /// The same after translation.
+  var departure: String { "\(reply.interface) \(reply.destination) > \(reply.source)" }
 }

@@ -40,7 +40,7 @@ struct ForwardCommand: ParsableCommand {
 
   /// The keys of `[[forward]]` as options.
   struct Keys: ParsableArguments {
-    @Option(name: .customLong("protocol"), help: "tcp, udp, tcp+udp or any.")
+    @Option(name: .customLong("protocol"), help: "tcp, udp, tcp+udp, any or all.")
     var ipProtocol: String?
 
     @Option(help: "The outside interface: any of its addresses.")
@@ -130,9 +130,7 @@ struct ForwardCommand: ParsableCommand {
     @OptionGroup var control: ControlOption
 
     func make(_ edit: ForwardEdit) throws {
-      guard let report = try control.ask(ControlRequest(.forward, edit: edit)).reload else {
-        throw Failure(.failed, "the gateway answers something else")
-      }
+      let report = try control.ask(ControlRequest(.forward, edit: edit), for: \.reload)
       let text = report.changed ? "done, until the configuration is read again\n" : "nothing has changed\n"
       print(json ? jsonText(report) : text, terminator: "")
     }

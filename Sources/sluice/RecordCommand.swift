@@ -24,9 +24,7 @@ struct RecordCommand: ParsableCommand {
 
     func run() throws {
       let path = URL(fileURLWithPath: directory).standardizedFileURL.path
-      guard let report = try control.ask(ControlRequest(.record, directory: path)).recorded else {
-        throw Failure(.failed, "the gateway answers something else")
-      }
+      let report = try control.ask(ControlRequest(.record, directory: path), for: \.recorded)
       guard !json else { return print(jsonText(report), terminator: "") }
       let whole = report.isComplete ? "nothing is missing since the start" : "the beginning is missing"
       print("\(report.directory): \(report.entries) entries; \(whole)")

@@ -15,30 +15,19 @@ struct ReloadCommand: ParsableCommand {
   @Flag(help: "Change nothing; list what would become of the live sessions.")
   var plan = false
 
-  @Option(help: "With --plan, list at most so many sessions (up to \(ControlRequest.maximumSessions)).")
-  var limit = 100
+  @OptionGroup var sessions: SessionLimit
 
   @Flag(help: "Print JSON.")
   var json = false
 
   @OptionGroup var control: ControlOption
 
-  func validate() throws {
-    guard (1...ControlRequest.maximumSessions).contains(limit) else {
-      throw ValidationError("--limit is between 1 and \(ControlRequest.maximumSessions)")
-    }
-  }
-
   func run() throws {
     if plan {
-      guard let report = try control.ask(ControlRequest(.forecast, limit: limit)).forecast else {
-        throw Failure(.failed, "the gateway answers something else")
-      }
+      let report = try control.ask(ControlRequest(.forecast, limit: sessions.limit), for: \.forecast)
       print(json ? jsonText(report) : Self.text(report), terminator: "")
     } else {
-      guard let report = try control.ask(ControlRequest(.reload)).reload else {
-        throw Failure(.failed, "the gateway answers something else")
-      }
+      let report = try control.ask(ControlRequest(.reload), for: \.reload)
       let text = report.changed ? "the new configuration is in use\n" : "nothing has changed\n"
       print(json ? jsonText(report) : text, terminator: "")
     }
@@ -52,9 +41,7 @@ struct ReloadCommand: ParsableCommand {
     for session in report.sessions {
       let flow = session.flow
       table.append([
-        session.fate, "\(flow.identity)", flow.ipProtocol, flow.state, flow.rule.isEmpty ? flow.origin : flow.rule,
-        "\(flow.original.interface) \(flow.original.source) > \(flow.original.destination)",
-        "\(flow.reply.interface) \(flow.reply.destination) > \(flow.reply.source)",
+        session.fate, "\(flow.identity)", flow.ipProtocol, flow.state, flow.maker, flow.arrival, flow.departure,
       ])
     }
     return text + "\n" + table.text

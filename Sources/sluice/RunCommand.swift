@@ -69,11 +69,12 @@ struct ControlOption: ParsableArguments {
     }
   }
 
-  func status() throws -> StatusReport {
-    guard let status = try ask(ControlRequest(.status)).status else {
+  /// Asks for one kind of answer.
+  func ask<Answer>(_ request: ControlRequest, for kind: KeyPath<ControlAnswer, Answer?>) throws -> Answer {
+    guard let answer = try ask(request)[keyPath: kind] else {
       throw Failure(.failed, "the gateway answers something else")
     }
-    return status
+    return answer
   }
 }
 

@@ -15,7 +15,7 @@ struct StatusCommand: ParsableCommand {
   @OptionGroup var control: ControlOption
 
   func run() throws {
-    let status = try control.status()
+    let status = try control.ask(ControlRequest(.status), for: \.status)
     print(json ? jsonText(status) : Self.text(status), terminator: "")
   }
 

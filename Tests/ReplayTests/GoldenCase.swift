@@ -58,24 +58,7 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
   // MARK: Configuration
 
   var configuration: String {
-    var text = """
-      # \(name): written by GoldenCase.swift.
-
-      [interface.wan]
-      role = "outside"
-      device = "eth0"
-      address = ["203.0.113.1/24"]
-      gateway = ["203.0.113.254"]
-      mac = "02:00:00:00:01:01"
-
-      [interface.lan]
-      role = "inside"
-      device = "eth1"
-      address = ["192.168.1.1/24"]
-      mac = "02:00:00:00:02:01"
-
-
-      """
+    var text = "# \(name): written by GoldenCase.swift.\n\n" + twoInterfaces + "\n"
     for host: Host in ["203.0.113.254", "192.168.1.10", "192.168.1.11", "192.168.1.12"] {
       text += "[[neighbor]]\naddress = \"\(host)\"\nmac = \"\(Station.of(host))\"\n\n"
     }

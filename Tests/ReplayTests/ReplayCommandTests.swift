@@ -10,31 +10,20 @@ import Testing
   private let config: String
   private let capture: String
 
-  private static let text = """
-    [interface.wan]
-    role = "outside"
-    device = "eth0"
-    address = ["203.0.113.1/24"]
-    gateway = ["203.0.113.254"]
-    mac = "02:00:00:00:01:01"
+  private static let text =
+    twoInterfaces + """
 
-    [interface.lan]
-    role = "inside"
-    device = "eth1"
-    address = ["192.168.1.1/24"]
-    mac = "02:00:00:00:02:01"
+      [[neighbor]]
+      address = "192.168.1.10"
+      mac = "02:00:00:00:00:10"
 
-    [[neighbor]]
-    address = "192.168.1.10"
-    mac = "02:00:00:00:00:10"
-
-    [[forward]]
-    name = "dns"
-    protocol = "udp"
-    on = "wan"
-    ports = "8853"
-    to = "192.168.1.10:53"
-    """
+      [[forward]]
+      name = "dns"
+      protocol = "udp"
+      on = "wan"
+      ports = "8853"
+      to = "192.168.1.10:53"
+      """
 
   init() throws {
     directory = try TemporaryDirectory()

@@ -21,60 +21,46 @@ struct Situation: CustomTestStringConvertible, Sendable {
 
   var testDescription: String { name }
 
-  static let configuration = """
-    [engine]
-    sessions = 16
+  static let configuration =
+    "[engine]\nsessions = 16\n\n" + twoInterfaces + """
 
-    [interface.wan]
-    role = "outside"
-    device = "eth0"
-    address = ["203.0.113.1/24"]
-    gateway = ["203.0.113.254"]
-    mac = "02:00:00:00:01:01"
+      [[neighbor]]
+      address = "203.0.113.254"
+      mac = "02:00:00:00:01:fe"
 
-    [interface.lan]
-    role = "inside"
-    device = "eth1"
-    address = ["192.168.1.1/24"]
-    mac = "02:00:00:00:02:01"
+      [[neighbor]]
+      address = "192.168.1.10"
+      mac = "02:00:00:00:02:10"
 
-    [[neighbor]]
-    address = "203.0.113.254"
-    mac = "02:00:00:00:01:fe"
+      [[forward]]
+      name = "web"
+      protocol = "tcp"
+      on = "wan"
+      ports = "8080"
+      to = "192.168.1.10:80"
+      allow = ["198.51.100.0/24"]
+      deny = ["198.51.100.66"]
 
-    [[neighbor]]
-    address = "192.168.1.10"
-    mac = "02:00:00:00:02:10"
+      [[forward]]
+      name = "dns"
+      protocol = "udp"
+      on = "wan"
+      ports = "5353"
+      to = "192.168.1.10:53"
 
-    [[forward]]
-    name = "web"
-    protocol = "tcp"
-    on = "wan"
-    ports = "8080"
-    to = "192.168.1.10:80"
-    allow = ["198.51.100.0/24"]
-    deny = ["198.51.100.66"]
+      [[forward]]
+      name = "host"
+      protocol = "any"
+      external = "203.0.113.5"
+      ports = "all"
+      except = "22"
+      to = "192.168.1.20"
 
-    [[forward]]
-    name = "dns"
-    protocol = "udp"
-    on = "wan"
-    ports = "5353"
-    to = "192.168.1.10:53"
+      [[masquerade]]
+      from = "lan"
+      to = "wan"
 
-    [[forward]]
-    name = "host"
-    protocol = "any"
-    external = "203.0.113.5"
-    ports = "all"
-    except = "22"
-    to = "192.168.1.20"
-
-    [[masquerade]]
-    from = "lan"
-    to = "wan"
-
-    """
+      """
 
   var text: String {
     edits.reduce(Self.configuration) { text, edit in

@@ -133,8 +133,7 @@ extension Core {
     }
     restore(session, old, common, origin, timeout: timeout, seen: seen)
     guard flows.publish(session, as: Self.revived(word, timeout: timeout)) == .made else {
-      if draft.mapping != 0 { flows.letGo(draft.mapping) }
-      if draft.pinned != 0 { flows.letGo(draft.pinned) }
+      abandon(draft)
       flows.discard(session)
       return report.damaged += 1
     }

@@ -106,8 +106,8 @@ extension Core {
     send(packet, by: session &<< 1)
   }
 
-  /// No session came of it.
-  private mutating func abandon(_ draft: Draft) {
+  /// No session came of it: its mappings lose the user that it was.
+  mutating func abandon(_ draft: Draft) {
     if draft.mapping != 0 { flows.letGo(draft.mapping) }
     if draft.pinned != 0 { flows.letGo(draft.pinned) }
   }
