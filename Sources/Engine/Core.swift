@@ -49,6 +49,9 @@ struct Core {
     tags = Self.makeTags(linked, rules.interfaces)
     exchangeReserved(ReservedPorts(), rules.forwards.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
+    for neighbor in plan.neighbors6 {
+      guard addPermanent(neighbor) else { throw .tooMany("neighbours") }
+    }
     if let store {
       RegionNote(start: store.memory).write(
         baseTick: self.clock.base, boot: store.boot, seed: seed, interfaces: plan.interfaces.map(\.name))

@@ -48,6 +48,18 @@ struct Outbox {
     return start + Forwarder.headroom
   }
 
+  /// The same for a datagram with headroom, whose link header is written first.
+  mutating func add(
+    _ adjacency: Adjacency, _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, priority: UInt16,
+    time: UInt64
+  ) -> Bool {
+    let start = adjacency.writeHeader(before: ip, priority: priority)
+    let linkLength = Int(adjacency.headerLength)
+    return add(
+      start, length: linkLength &+ length, egress: adjacency.egress, time: time,
+      offload: Offload.shifted(offload, by: linkLength))
+  }
+
   /// False where there is no room.
   mutating func add(
     _ bytes: UnsafeMutableRawPointer, length: Int, egress: UInt16, time: UInt64, offload: OffloadHeader

@@ -10,8 +10,8 @@ extension Plan {
     case missingInterface(String)
   }
 
-  /// What keeps a running engine from taking this plan over from `old`; both complete. Addresses, gateways, `ping` and
-  /// `unsolicited` of an interface may change.
+  /// What keeps a running engine from taking this plan over from `old`; both complete. IPv4 addresses, gateways,
+  /// `ping` and `unsolicited` of an interface may change.
   public func fixedChanges(from old: Plan) -> [FixedPart] {
     var changes: [FixedPart] = []
     if mode != old.mode { changes.append(.engine("mode")) }
@@ -34,6 +34,8 @@ extension Plan {
       if interface.tags != before.tags { changes.append(.interface(index, "vlan")) }
       if interface.mac != before.mac { changes.append(.interface(index, "mac")) }
       if interface.mtu != before.mtu { changes.append(.interface(index, "mtu")) }
+      // Devices are told at the start which groups to listen to.
+      if interface.addresses6 != before.addresses6 { changes.append(.interface(index, "address")) }
     }
     for before in old.interfaces where !interfaces.contains(where: { $0.name == before.name }) {
       changes.append(.missingInterface(before.name))
@@ -51,6 +53,8 @@ extension Plan {
     for (index, place) in order.enumerated() { plan.interfaces[place] = interfaces[index] }
     for index in routes.indices { plan.routes[index].interface = order[routes[index].interface] }
     for index in neighbors.indices { plan.neighbors[index].interface = order[neighbors[index].interface] }
+    for index in routes6.indices { plan.routes6[index].interface = order[routes6[index].interface] }
+    for index in neighbors6.indices { plan.neighbors6[index].interface = order[neighbors6[index].interface] }
     for index in forwards.indices { plan.forwards[index].interface = order[forwards[index].interface] }
     for index in masquerades.indices {
       plan.masquerades[index].from = order[masquerades[index].from]

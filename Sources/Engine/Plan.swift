@@ -1,6 +1,6 @@
 /// A checked configuration, ready to run: what `Settings` makes of a TOML file and `Forwarder` compiles into its tables.
 ///
-/// Every reference between parts is an index. IPv6 parts are carried along, so that a dual-stack file is accepted.
+/// Every reference between parts is an index. IPv6 parts stand beside those of IPv4 and have a 6 behind their name.
 public struct Plan: Sendable, Equatable {
   public enum Mode: String, Sendable { case dedicated, alongside }
   /// What becomes of a session that the current rules would make otherwise: its client's next packet begins it anew
@@ -32,6 +32,8 @@ public struct Plan: Sendable, Equatable {
   public var interfaces: [InterfacePlan] = []
   public var routes: [RoutePlan] = []
   public var neighbors: [NeighborPlan] = []
+  public var routes6: [RoutePlan6] = []
+  public var neighbors6: [NeighborPlan6] = []
   public var forwards: [ForwardPlan] = []
   public var masquerades: [MasqueradePlan] = []
   public var timeouts = TimeoutPlan()
@@ -76,9 +78,9 @@ public struct InterfacePlan: Sendable, Equatable {
   /// `address = "auto"`: addresses follow the device's (live only).
   public var isAutomatic = false
   public var gateways: [IPv4Address] = []
-  /// IPv6 addresses with prefix lengths and IPv6 gateways, as 16 bytes each; not used by the IPv4 engine.
+  /// The same for IPv6. An interface without an IPv6 address has no IPv6.
   public var addresses6: [IPv6Prefix] = []
-  public var gateways6: [IPv6Prefix] = []
+  public var gateways6: [IPv6Address] = []
   /// nil: the device's own. An Ethernet interface needs one before it is given to `Forwarder`.
   public var mac: MACAddress?
   /// nil: the device's own (live), 1500 (replay).
@@ -96,19 +98,6 @@ public struct InterfacePlan: Sendable, Equatable {
     self.role = role
     self.device = device
     ping = role == .inside
-  }
-}
-
-/// An IPv6 prefix or address: 16 bytes in wire order as two big-endian words.
-public struct IPv6Prefix: Hashable, Sendable {
-  public var high: UInt64
-  public var low: UInt64
-  public var length: UInt8
-
-  public init(high: UInt64, low: UInt64, length: UInt8) {
-    self.high = high
-    self.low = low
-    self.length = length
   }
 }
 
@@ -131,6 +120,31 @@ public struct NeighborPlan: Sendable, Equatable {
   public var interface: Int
 
   public init(address: IPv4Address, mac: MACAddress, interface: Int) {
+    self.address = address
+    self.mac = mac
+    self.interface = interface
+  }
+}
+
+public struct RoutePlan6: Sendable, Equatable {
+  public var destination: IPv6Prefix
+  public var via: IPv6Address
+  /// Index of the interface that has `via` on its link.
+  public var interface: Int
+
+  public init(destination: IPv6Prefix, via: IPv6Address, interface: Int) {
+    self.destination = destination
+    self.via = via
+    self.interface = interface
+  }
+}
+
+public struct NeighborPlan6: Sendable, Equatable {
+  public var address: IPv6Address
+  public var mac: MACAddress
+  public var interface: Int
+
+  public init(address: IPv6Address, mac: MACAddress, interface: Int) {
     self.address = address
     self.mac = mac
     self.interface = interface

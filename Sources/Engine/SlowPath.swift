@@ -42,12 +42,13 @@ extension Core {
     if interface.plan.link == .ethernet {
       let destination = slot.pointee.bytes.rawMAC(0)
       let isBroadcastARP = located.etherType == EtherType.arp && destination == MACAddress.broadcast.raw
-      guard destination == interface.mac || isBroadcastARP else { return refuse(slot, .notOurMAC) }
+      let isForGroup = located.etherType == EtherType.ipv6 && interface.six?.hears(destination) == true
+      guard destination == interface.mac || isBroadcastARP || isForGroup else { return refuse(slot, .notOurMAC) }
     }
     switch located.etherType {
     case EtherType.ipv4: judgeIPv4(slot, network: Int(located.network))
     case EtherType.arp: judgeARP(slot, network: Int(located.network))
-    case EtherType.ipv6: refuse(slot, .ipv6Off)
+    case EtherType.ipv6: judgeIPv6(slot, network: Int(located.network))
     case 0: refuse(slot, .truncated)
     default: refuse(slot, .unknownEthertype)
     }

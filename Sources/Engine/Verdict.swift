@@ -30,6 +30,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   // IP header.
   case malformedIPv4
   case malformedFragment
+  case malformedIPv6
   case ipv6Off
   case sourceRoute
   case martian
@@ -86,13 +87,15 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .truncated: ("truncated", "the frame ends before its headers or its stated length do")
     case .notOurMAC: ("not-our-mac", "sent to another station (replay only; live the kernel filters it)")
     case .unknownVLAN: ("unknown-vlan", "its VLAN tags belong to no interface")
-    case .unknownEthertype: ("unknown-ethertype", "neither IPv4 nor ARP")
+    case .unknownEthertype: ("unknown-ethertype", "neither IPv4, IPv6 nor ARP")
     case .malformedARP: ("malformed-arp", "an ARP packet that contradicts itself")
     case .malformedIPv4: ("malformed-ipv4", "IPv4 version, lengths or header checksum are wrong (RFC 1812 5.2.2)")
     case .malformedFragment:
       ("malformed-fragment", "a piece that fits no datagram, or cuts a TCP header (RFC 791 3.2, RFC 1858, RFC 3128)")
-    case .ipv6Off: ("ipv6-off", "IPv6 is not forwarded")
-    case .sourceRoute: ("source-route", "carries a source route option (RFC 7126 4.3, 4.4)")
+    case .malformedIPv6:
+      ("malformed-ipv6", "IPv6 version, lengths or extension headers are wrong, or those are too many (RFC 8200 3, 4)")
+    case .ipv6Off: ("ipv6-off", "IPv6, and its interface has no IPv6 address")
+    case .sourceRoute: ("source-route", "carries a source route (RFC 7126 4.3, 4.4; RFC 5095)")
     case .martian: ("martian", "a source or destination that cannot be here (RFC 1812 5.3.7, RFC 6890)")
     case .fragment: ("fragment", "a piece of a datagram that no session fits any more, or of an ICMP error")
     case .fragmentOverlap: ("fragment-overlap", "shares bytes with another piece of its datagram (RFC 1858, RFC 3128)")
@@ -116,7 +119,11 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .ttlExceeded: ("ttl-exceeded", "its time to live ran out here (RFC 1812 5.3.1)")
     case .noRoute: ("no-route", "no route to the destination")
     case .noMasquerade: ("no-masquerade", "from inside to outside without a masquerade for that pair")
-    case .fragmentationNeeded: ("fragmentation-needed", "larger than the next link's MTU, with DF set (RFC 1191)")
+    case .fragmentationNeeded:
+      (
+        "fragmentation-needed",
+        "larger than the next link's MTU, and not to be cut: DF is set (RFC 1191), or it is IPv6 (RFC 8201)"
+      )
     case .noPort: ("no-port", "no free outside port or identifier is left")
     case .tableFull: ("table-full", "the session table is full")
     case .insertContention: ("insert-contention", "another worker held the table lane for too long")

@@ -62,11 +62,17 @@ extension Checker {
 
   private mutating func hostAddress6(_ piece: Piece) -> IPv6Prefix? {
     guard piece.text.contains(":") else { return nil }
-    guard piece.text.contains("/"), let prefix = IPv6Prefix(parsing: piece.text), prefix.length > 0,
-      prefix.high >> 56 != 0xFF
+    guard piece.text.contains("/"), let prefix = IPv6Prefix(piece.text), prefix.length > 0,
+      unusable(prefix.address) == nil
     else {
       fail(
         piece, "\(quoted(piece.text)) is no host's IPv6 address with a prefix length; write it like \"2001:db8::1/64\"")
+      return nil
+    }
+    // RFC 4291 section 2.6.1: the routers of a link share its first address; RFC 6164: two on a /127 do not.
+    if prefix.length < 127, prefix.address == prefix.network {
+      fail(
+        piece, "\(prefix.address) is the address of all routers in \(prefix); write a host's, like \(prefix.address)1")
       return nil
     }
     return prefix
@@ -83,7 +89,7 @@ extension Checker {
       if let address = IPv4Address(piece.text) {
         interface.gateways.append(address)
         note.gateways.append(piece)
-      } else if piece.text.contains(":"), !piece.text.contains("/"), let address = IPv6Prefix(parsing: piece.text) {
+      } else if let address = IPv6Address(piece.text), unusable(address) == nil {
         interface.gateways6.append(address)
         note.gateways6.append(piece)
       } else {
@@ -112,8 +118,10 @@ extension Checker {
         }
         earlier.append((prefix, index))
       }
-      for (prefix, piece) in zip(interface.addresses6, notes[index].addresses6) where !prefix.isLinkLocal {
-        if let other = earlier6.first(where: { $0.interface != index && $0.prefix.overlaps(prefix) }) {
+      for (prefix, piece) in zip(interface.addresses6, notes[index].addresses6) where !prefix.address.isLinkLocal {
+        if earlier6.contains(where: { $0.interface == index && $0.prefix.address == prefix.address }) {
+          fail(piece, "\(prefix.address) is listed twice; list each address once")
+        } else if let other = earlier6.first(where: { $0.interface != index && $0.prefix.overlaps(prefix) }) {
           let name = plan.interfaces[other.interface].name
           fail(piece, "\(quoted(piece.text)) overlaps a prefix of interface \(name); give each a prefix of its own")
         }
@@ -128,12 +136,8 @@ extension Checker {
       for (gateway, piece) in zip(interface.gateways, notes[index].gateways) {
         _ = neighborInterface(gateway, piece, "gateway", only: index)
       }
-      for (gateway, piece) in zip(interface.gateways6, notes[index].gateways6) where !gateway.isLinkLocal {
-        if !interface.addresses6.contains(where: { $0.contains(gateway) }) {
-          let list = interface.addresses6.map { "\($0.addressText)/\($0.length)" }.joined(separator: ", ")
-          let hint = list.isEmpty ? "which has no IPv6 address; add one" : "write a router inside \(list)"
-          fail(piece, "gateway \(piece.text) is outside every prefix of \(interface.name); \(hint)")
-        }
+      for (gateway, piece) in zip(interface.gateways6, notes[index].gateways6) {
+        _ = neighborInterface6(gateway, piece, "gateway", only: index)
       }
     }
   }

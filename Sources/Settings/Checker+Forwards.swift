@@ -127,7 +127,7 @@ extension Checker {
     for piece in pieces {
       if let prefix = IPv4Prefix(piece.text) {
         result.append(prefix.networkPrefix)
-      } else if piece.text.contains(":"), IPv6Prefix(parsing: piece.text) != nil {
+      } else if IPv6Prefix(piece.text) != nil {
         result6.append(String(piece.text))
       } else {
         fail(piece, "\(quoted(piece.text)) is no prefix; write it like \(key) = [\"198.51.100.0/24\"]")

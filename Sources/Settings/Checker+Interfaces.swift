@@ -54,6 +54,7 @@ extension Checker {
     // Answers to echo are on by default inside, off outside: `InterfacePlan.init` follows the role.
     note.areAddressesKnown = readAddresses(fields, into: &interface, &note)
     readGateways(fields, into: &interface, &note)
+    checkMTU6(interface, fields)
     plan.interfaces.append(interface)
     notes.append(note)
   }

@@ -4,6 +4,7 @@ extension Checker {
   /// `[[route]]`: none by default.
   mutating func readRoutes(_ node: Node?) {
     var lines: [IPv4Prefix: Int] = [:]
+    var lines6: [IPv6Prefix: Int] = [:]
     for element in elements(of: node, name: "route") {
       let part = SettingsFile.Part.route(plan.routes.count)
       guard let fields = fields(of: element, title: "[[route]]", keys: ["destination", "via"], places: part) else {
@@ -14,7 +15,7 @@ extension Checker {
         require("via", in: fields, "via = \"192.168.1.254\", the next router"),
       ]
       if let via = fields["via"], case .string(let text) = via.value, text.contains(":") {
-        readRoute6(fields)
+        readRoute6(fields, &lines6)
         continue
       }
       let destination = routeDestination(fields, &lines)
@@ -54,35 +55,10 @@ extension Checker {
     return neighborInterface(address, piece, "via").map { (address, $0) }
   }
 
-  /// An IPv6 route is checked and carried along, not used.
-  private mutating func readRoute6(_ fields: Fields) {
-    guard let destination = string(fields, "destination", like: "\"2001:db8:1::/48\""),
-      let via = string(fields, "via", like: "\"2001:db8::2\"")
-    else { return }
-    guard IPv6Prefix(parsing: destination.text) != nil else {
-      fail(destination, "\(quoted(destination.text)) is no IPv6 prefix, as via is; write it like \"2001:db8:1::/48\"")
-      return
-    }
-    guard neighbor6(via, "via") else { return }
-    unused.routes.append((String(destination.text), String(via.text)))
-  }
-
-  /// True if an IPv6 address is a host's on some link.
-  private mutating func neighbor6(_ piece: Piece, _ what: String) -> Bool {
-    guard let address = IPv6Prefix(parsing: piece.text), !piece.text.contains("/"), address.high >> 56 != 0xFF else {
-      fail(piece, "\(quoted(piece.text)) is no host's IPv6 address; write it like \(what) = \"2001:db8::2\"")
-      return false
-    }
-    let isUnknown = notes.contains { !$0.areAddressesKnown }
-    let isOnLink = plan.interfaces.contains { $0.addresses6.contains { $0.contains(address) } }
-    if address.isLinkLocal || isUnknown || isOnLink { return true }
-    fail(piece, "\(what) \(piece.text) is outside every interface; write an address inside an interface's prefix")
-    return false
-  }
-
   /// `[[neighbor]]`: none by default; the interface follows from the address.
   mutating func readNeighbors(_ node: Node?) {
     var lines: [IPv4Address: Int] = [:]
+    var lines6: [NeighborKey6: Int] = [:]
     for element in elements(of: node, name: "neighbor") {
       let part = SettingsFile.Part.neighbor(plan.neighbors.count)
       guard let fields = fields(of: element, title: "[[neighbor]]", keys: ["address", "mac"], places: part) else {
@@ -93,7 +69,7 @@ extension Checker {
       let mac = mac(fields, "mac")
       guard let piece = string(fields, "address", like: "\"192.168.1.10\"") else { continue }
       if piece.text.contains(":") {
-        if neighbor6(piece, "address"), let mac { unused.neighbors.append((String(piece.text), mac)) }
+        readNeighbor6(piece, mac, line: fields.place.line, &lines6)
         continue
       }
       guard let address = IPv4Address(piece.text) else {

@@ -85,7 +85,7 @@ extension Checker {
       let rest = piece.text[piece.text.index(after: end)...]
       if rest.hasPrefix(":") { ports = piece.part(rest.dropFirst()) } else if !rest.isEmpty { address = piece }
     }
-    guard !address.text.contains("/"), let host = IPv6Prefix(parsing: address.text), host.high >> 56 != 0xFF else {
+    guard let host = IPv6Address(address.text), unusable(host) == nil else {
       fail(piece, "\(quoted(piece.text)) is no IPv6 target; write it like \"2001:db8::10\" or \"[2001:db8::10]:9090\"")
       return false
     }

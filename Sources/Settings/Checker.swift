@@ -89,7 +89,6 @@ struct Checker {
   /// False if a gateway or a route could not be read.
   var areRoutesKnown = true
   var drafts: [ForwardDraft] = []
-  var unused = SettingsFile.Unused()
 
   init(source: Source, purpose: SettingsFile.Purpose, localPorts: PortRange?) {
     self.source = source

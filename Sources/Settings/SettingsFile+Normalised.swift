@@ -57,8 +57,8 @@ extension SettingsFile {
       default: .text(interface.tags.map { String($0.vlan) }.joined(separator: "."))
       }
     let addresses = interface.addresses.map(\.description)
-    let addresses6 = interface.addresses6.map { "\($0.addressText)/\($0.length)" }
-    let gateways = interface.gateways.map(\.description) + interface.gateways6.map(\.addressText)
+    let addresses6 = interface.addresses6.map(\.description)
+    let gateways = interface.gateways.map(\.description) + interface.gateways6.map(\.description)
     return .table([
       ("role", .text(interface.role.rawValue)),
       ("device", .text(interface.device)),
@@ -82,13 +82,22 @@ extension SettingsFile {
   }
 
   private var routes: [Document] {
-    let routes = plan.routes.map { ($0.destination.description, $0.via.description) } + unused.routes
+    let routes =
+      plan.routes.map { ($0.destination.description, $0.via.description) }
+      + plan.routes6.map { ($0.destination.description, zoned($0.via, $0.interface)) }
     return routes.map { .table([("destination", .text($0)), ("via", .text($1))]) }
   }
 
   private var neighbors: [Document] {
-    let neighbors = plan.neighbors.map { ($0.address.description, $0.mac) } + unused.neighbors
+    let neighbors =
+      plan.neighbors.map { ($0.address.description, $0.mac) }
+      + plan.neighbors6.map { (zoned($0.address, $0.interface), $0.mac) }
     return neighbors.map { .table([("address", .text($0)), ("mac", .text($1.description))]) }
+  }
+
+  /// A link-local address with its interface, where that says something.
+  private func zoned(_ address: IPv6Address, _ interface: Int) -> String {
+    address.isLinkLocal ? "\(address)%\(plan.interfaces[interface].name)" : "\(address)"
   }
 
   func forwardRows(_ index: Int) -> [(key: String, value: Document)] {

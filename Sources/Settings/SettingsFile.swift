@@ -28,23 +28,12 @@ public struct SettingsFile: Sendable {
     func key(_ name: String) -> Part { .key(of: self, name) }
   }
 
-  /// What the file says and the plan has no room for: IPv6 parts.
-  struct Unused: Sendable, Equatable {
-    var routes: [(destination: String, via: String)] = []
-    var neighbors: [(address: String, mac: MACAddress)] = []
-
-    static func == (left: Self, right: Self) -> Bool {
-      left.routes.elementsEqual(right.routes, by: ==) && left.neighbors.elementsEqual(right.neighbors, by: ==)
-    }
-  }
-
   /// The file's name as given.
   public let path: String
   public let plan: Plan
   /// What is accepted, and better not done; in the order of the file.
   public let warnings: [SettingsError]
   let drafts: [ForwardDraft]
-  let unused: Unused
   private let places: [Part: Place]
   /// What it was compared with: see `init(text:)`.
   let localPorts: PortRange?
@@ -77,7 +66,6 @@ public struct SettingsFile: Sendable {
     plan = checker.plan
     warnings = SettingsErrors(checker.warnings).errors
     drafts = checker.drafts
-    unused = checker.unused
     places = checker.places
     self.localPorts = localPorts
   }

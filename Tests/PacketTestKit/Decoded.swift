@@ -97,6 +97,8 @@ package struct Decoded: Sendable {
         return
       }
     }
+    // `Decoded6` reads those.
+    if isRawIP, bytes.first.map({ $0 >> 4 == 6 }) == true { return }
     if readIP(offset, isQuote: false) { readTransport(isQuote: false) }
   }
 

@@ -64,7 +64,8 @@ extension Core {
     if isEthernet {
       let destination = slot.pointee.bytes.rawMAC(0)
       let isQuestion = located.etherType == EtherType.arp && destination == MACAddress.broadcast.raw
-      guard destination == interface.mac || isQuestion else {
+      let isForGroup = located.etherType == EtherType.ipv6 && interface.six?.hears(destination) == true
+      guard destination == interface.mac || isQuestion || isForGroup else {
         survey.stop(
           .mac, .notOurMAC,
           "sent to \(MACAddress(raw: destination)), and \(name(index)) is \(MACAddress(raw: interface.mac))",
@@ -97,11 +98,15 @@ extension Core {
         return survey.stop(.frame, .truncated, "the frame ends within its ARP packet")
       }
       survey.pass(.frame, "ARP")
-    case EtherType.ipv6: survey.stop(.frame, .ipv6Off, "IPv6")
+    case EtherType.ipv6:
+      // What becomes of it the verdict alone tells.
+      guard interfaces[Int(located.interface)].six == nil else { return survey.pass(.frame, "IPv6") }
+      survey.stop(.frame, .ipv6Off, "IPv6, and \(name(Int(located.interface))) has no IPv6 address")
+      survey.remedy("give the interface an IPv6 address", PlanReference(.interface(Int(located.interface)), "address"))
     case 0: survey.stop(.frame, .truncated, "the frame ends within its link header")
     default:
       survey.stop(
-        .frame, .unknownEthertype, "EtherType 0x\(String(located.etherType, radix: 16)) is neither IPv4 nor ARP")
+        .frame, .unknownEthertype, "EtherType 0x\(String(located.etherType, radix: 16)) is neither IPv4, IPv6 nor ARP")
     }
   }
 

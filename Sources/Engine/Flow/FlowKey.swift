@@ -84,6 +84,10 @@ struct HashSecret {
     return second.low ^ second.high
   }
 
+  /// Two words of an address in one.
+  @inline(__always)
+  func digest(_ address: IPv6Address) -> UInt64 { hash(address.high, address.low) }
+
   @inline(__always)
   func hash(_ key: FlowKey) -> UInt64 { hash(key.addresses, key.rest) }
 }

@@ -18,6 +18,7 @@ extension Core {
     flows.quarantine = new.timeouts.quarantine
     exchangeReserved(old.forwards.reserved, new.forwards.reserved)
     exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
+    exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)
     pass.sessionsLeft = flows.sessions.highWater
     pass.mappingsLeft = flows.mappings.highWater
     return old

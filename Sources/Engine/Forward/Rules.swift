@@ -6,11 +6,14 @@ public struct Rules: @unchecked Sendable {
   let plan: Plan
   let interfaces: [Interface]
   let routes: RouteTable
+  let routes6: RouteTable6
   let forwards: ForwardTable
   /// Outside addresses that are ours, forwards' externals included; raw -> interface.
   let outsideAddresses: [UInt32: Int]
   /// Inside interfaces' own addresses; raw -> interface.
   let insideAddresses: [UInt32: Int]
+  /// Our own IPv6 addresses, but for link-local ones -> interface.
+  let own6: [IPv6Address: Int]
   /// Targets that have their outside address themselves (a forward that changes the port alone), by wire address: they
   /// send from an address that is ours for everybody else.
   let publicTargets: Set<UInt32>
@@ -51,6 +54,11 @@ public struct Rules: @unchecked Sendable {
     self.plan = plan
     self.interfaces = interfaces
     routes = RouteTable(plan)
+    routes6 = RouteTable6(plan)
+    own6 = Dictionary(
+      plan.interfaces.enumerated().flatMap { index, interface in
+        interface.addresses6.map(\.address).filter { !$0.isLinkLocal }.map { ($0, index) }
+      }, uniquingKeysWith: { first, _ in first })
     forwards = ForwardTable(plan)
     outsideAddresses = outside
     insideAddresses = inside
@@ -89,6 +97,8 @@ extension Core {
   var plan: Plan { rules.plan }
   var interfaces: [Interface] { rules.interfaces }
   var routes: RouteTable { rules.routes }
+  var routes6: RouteTable6 { rules.routes6 }
+  var own6: [IPv6Address: Int] { rules.own6 }
   var forwards: ForwardTable { rules.forwards }
   var outsideAddresses: [UInt32: Int] { rules.outsideAddresses }
   var insideAddresses: [UInt32: Int] { rules.insideAddresses }

@@ -51,9 +51,10 @@ extension Core {
     resolve(made, mac)
   }
 
-  /// Asks for an adjacency's next hop, by broadcast.
+  /// Asks for an adjacency's next hop: by broadcast, or for IPv6 by its group.
   mutating func request(_ place: UInt16) {
     let adjacency = adjacencies[place]
+    if adjacency.isIPv6 { return solicit(place) }
     let interface = interfaces[Int(adjacency.egress)]
     let own = interface.prefix(of: IPv4Address(wire: adjacency.address))?.address.wire ?? interface.firstAddress ?? 0
     sendARP(ARPPacket.request, from: own, to: adjacency.address, 0, on: Int(adjacency.egress))

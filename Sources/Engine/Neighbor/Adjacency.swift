@@ -5,13 +5,13 @@
 ///            25  state         UInt8   AdjacencyState
 ///            26  egress        UInt16  interface
 ///            28  MTU           UInt32  of the interface
-///            32  address       UInt32  raw, of the next hop
+///            32  address       UInt32  raw, of an IPv4 next hop
 ///            36  fresh until   UInt32  tick
 ///            40  hold head     UInt16  first held frame; 0 = none
 ///            42  hold tail     UInt16
 ///            44  hold count    UInt16
 ///            46  asks          UInt8   requests sent in this round
-///            47  -
+///            47  family        UInt8   0 = IPv4, 1 = IPv6: the address stands in a table of its own
 ///            48  asked since   UInt64  nanoseconds
 ///            56  next          UInt16  of the hash chain
 struct Adjacency {
@@ -64,6 +64,9 @@ struct Adjacency {
     get { load(46) }
     nonmutating set { store(46, newValue) }
   }
+  /// Its frames are IPv6, and its neighbour is asked by neighbour discovery.
+  @inline(__always)
+  var isIPv6: Bool { load(47, UInt8.self) != 0 }
   var askedSince: UInt64 {
     get { load(48) }
     nonmutating set { store(48, newValue) }
@@ -131,6 +134,8 @@ struct AdjacencyTable {
   private let pages: Pages
   /// Heads of the hash chains.
   private let heads: Pages
+  /// Addresses of IPv6 next hops, by place: memory that is not touched where there are none.
+  private let addresses6: Pages
   private let secret: HashSecret
   private var highWater: UInt16 = 1
   private var freeHead: UInt16 = 0
@@ -139,11 +144,13 @@ struct AdjacencyTable {
     self.secret = secret
     pages = try Pages(bytes: Self.capacity * Adjacency.bytes)
     heads = try Pages(bytes: Self.capacity * 2)
+    addresses6 = try Pages(bytes: Self.capacity * 16)
   }
 
   func release() {
     pages.release()
     heads.release()
+    addresses6.release()
   }
 
   @inline(__always)
@@ -152,16 +159,36 @@ struct AdjacencyTable {
   @inline(__always)
   subscript(adjacency: UInt16) -> Adjacency { Adjacency(pages.start + Int(adjacency) &* Adjacency.bytes) }
 
+  /// Of an IPv6 next hop.
+  func address6(_ place: UInt16) -> IPv6Address { IPv6Address(at: addresses6.start + Int(place) &* 16) }
+
   private func head(_ egress: UInt16, _ address: UInt32) -> UnsafeMutablePointer<UInt16> {
-    let hash = secret.hash(UInt64(address), UInt64(egress))
-    return heads.start.assumingMemoryBound(to: UInt16.self) + Int(truncatingIfNeeded: hash & 0xFFFF)
+    head(secret.hash(UInt64(address), UInt64(egress)))
+  }
+
+  private func head(_ egress: UInt16, _ address: IPv6Address) -> UnsafeMutablePointer<UInt16> {
+    head(secret.hash(secret.digest(address), UInt64(egress)))
+  }
+
+  private func head(_ hash: UInt64) -> UnsafeMutablePointer<UInt16> {
+    heads.start.assumingMemoryBound(to: UInt16.self) + Int(truncatingIfNeeded: hash & 0xFFFF)
   }
 
   func find(egress: UInt16, address: UInt32) -> UInt16? {
     var candidate = head(egress, address).pointee
     while candidate != 0 {
       let adjacency = self[candidate]
-      if adjacency.address == address, adjacency.egress == egress { return candidate }
+      if adjacency.address == address, adjacency.egress == egress, !adjacency.isIPv6 { return candidate }
+      candidate = adjacency.next
+    }
+    return nil
+  }
+
+  func find(egress: UInt16, address: IPv6Address) -> UInt16? {
+    var candidate = head(egress, address).pointee
+    while candidate != 0 {
+      let adjacency = self[candidate]
+      if adjacency.isIPv6, adjacency.egress == egress, address6(candidate) == address { return candidate }
       candidate = adjacency.next
     }
     return nil
@@ -169,6 +196,25 @@ struct AdjacencyTable {
 
   /// A new adjacency in state unknown, with the interface's header; nil where the table is full.
   mutating func insert(egress: UInt16, address: UInt32, mtu: UInt32, header: LinkHeader) -> UInt16? {
+    guard let place = take(egress: egress, mtu: mtu, header: header) else { return nil }
+    self[place].store(32, address)
+    self[place].store(47, UInt8(0))
+    chain(place, to: head(egress, address))
+    return place
+  }
+
+  /// The same for an IPv6 next hop.
+  mutating func insert(egress: UInt16, address: IPv6Address, mtu: UInt32, header: LinkHeader) -> UInt16? {
+    guard let place = take(egress: egress, mtu: mtu, header: header) else { return nil }
+    address.put(at: addresses6.start + Int(place) &* 16)
+    self[place].store(32, UInt32(0))
+    self[place].store(47, UInt8(1))
+    if header.length != 0 { self[place].line.putBig(EtherType.ipv6, header.length &- 2) }
+    chain(place, to: head(egress, address))
+    return place
+  }
+
+  private mutating func take(egress: UInt16, mtu: UInt32, header: LinkHeader) -> UInt16? {
     let place = freeHead != 0 ? freeHead : highWater
     guard place != 0 else { return nil }
     let adjacency = self[place]
@@ -177,12 +223,13 @@ struct AdjacencyTable {
     adjacency.store(24, UInt8(truncatingIfNeeded: header.length))
     adjacency.store(26, egress)
     adjacency.store(28, mtu)
-    adjacency.store(32, address)
     adjacency.state = AdjacencyState.unknown
-    let head = head(egress, address)
-    adjacency.next = head.pointee
-    head.pointee = place
     return place
+  }
+
+  private func chain(_ place: UInt16, to head: UnsafeMutablePointer<UInt16>) {
+    self[place].next = head.pointee
+    head.pointee = place
   }
 
   /// Frees every adjacency that nobody waits for and that has no fresh link address. True where that freed any.
@@ -204,7 +251,8 @@ struct AdjacencyTable {
   }
 
   private func unchain(_ place: UInt16) {
-    let head = head(self[place].egress, self[place].address)
+    let egress = self[place].egress
+    let head = self[place].isIPv6 ? head(egress, address6(place)) : head(egress, self[place].address)
     if head.pointee == place {
       head.pointee = self[place].next
       return

@@ -26,7 +26,7 @@ extension Core {
   }
 
   /// Makes room among 65,535 neighbours. Rare, so it may walk all sessions: none of them counts its users.
-  private mutating func reclaimAdjacencies() -> Bool {
+  mutating func reclaimAdjacencies() -> Bool {
     guard adjacencies.reclaim(at: clock.tick) else { return false }
     for flow in 2..<max(2, flows.sessions.highWater &<< 1) {
       let line = flows.sessions.flow(flow)
@@ -50,17 +50,30 @@ extension Core {
 
   /// Sends a received frame, rewritten already, or holds it. `untranslated` lets its sender be told if that fails.
   mutating func deliver(_ packet: Packet, over place: UInt16, _ untranslated: Untranslated?) {
+    guard canSend(place) else {
+      return hold(
+        packet.slot, packet.header.start, length: packet.totalLength, network: packet.network,
+        priority: packet.priority, place, untranslated)
+    }
+    guard packet.wireLength <= Int(adjacencies[place].mtu) else { return split(packet, place) }
+    handOver(
+      packet.slot, packet.header.start, length: packet.totalLength, network: packet.network, priority: packet.priority,
+      place)
+  }
+
+  /// Puts the link header before a datagram that goes out in its own frame. `network` is where it stands in that.
+  mutating func handOver(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ ip: UnsafeMutableRawPointer, length total: Int, network: Int,
+    priority: UInt16, _ place: UInt16
+  ) {
     let adjacency = adjacencies[place]
-    guard canSend(place) else { return hold(packet, place, untranslated) }
-    let slot = packet.slot
     let length = Int(adjacency.headerLength)
-    guard packet.wireLength <= Int(adjacency.mtu) else { return split(packet, place) }
-    guard length <= packet.network &+ Int(slot.pointee.headroom) else { return drop(slot, .outboxFull) }
-    let start = adjacency.writeHeader(before: packet.header.start, priority: packet.priority)
-    slot.pointee.offload = Offload.shifted(slot.pointee.offload, by: length &- packet.network)
-    slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ packet.network &- length)
+    guard length <= network &+ Int(slot.pointee.headroom) else { return drop(slot, .outboxFull) }
+    let start = adjacency.writeHeader(before: ip, priority: priority)
+    slot.pointee.offload = Offload.shifted(slot.pointee.offload, by: length &- network)
+    slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ network &- length)
     slot.pointee.bytes = start
-    slot.pointee.length = UInt32(truncatingIfNeeded: length &+ packet.totalLength)
+    slot.pointee.length = UInt32(truncatingIfNeeded: length &+ total)
     slot.pointee.egress = adjacency.egress
     slot.pointee.verdict = .forward
     counters.add(slot.pointee.ingress, Counters.forwarded)
@@ -91,7 +104,8 @@ extension Core {
     enqueue(held, place)
   }
 
-  /// Puts a datagram into the outbox with its link header, in pieces if it is larger than the MTU. It needs headroom.
+  /// Puts a datagram into the outbox with its link header, in pieces if it is larger than the MTU; IPv6 is never cut on its
+  /// way (RFC 8200 section 5), and its size has been seen to before. It needs headroom.
   /// False, and nothing sent, where there is no room for all of it.
   mutating func emit(
     _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, over place: UInt16, priority: UInt16
@@ -100,16 +114,15 @@ extension Core {
     let header = IPv4Header(ip)
     let mark = outbox.mark
     let isSent: Bool
-    if offload.segmentation != 0, Offload.wireLength(offload, header) > Int(adjacency.mtu) {
+    if adjacency.isIPv6 {
+      isSent = outbox.add(adjacency, ip, length: length, offload: offload, priority: priority, time: clock.now)
+    } else if offload.segmentation != 0, Offload.wireLength(offload, header) > Int(adjacency.mtu) {
       isSent = emitSegments(header, length: length, offload: offload, over: adjacency, priority: priority)
     } else if offload.segmentation == 0, length > Int(adjacency.mtu) {
       isSent = Fragmenter.split(
         header, length: length, offload: offload, over: adjacency, priority: priority, time: clock.now, into: &outbox)
     } else {
-      let start = adjacency.writeHeader(before: ip, priority: priority)
-      isSent = outbox.add(
-        start, length: Int(adjacency.headerLength) &+ length, egress: adjacency.egress, time: clock.now,
-        offload: Offload.shifted(offload, by: Int(adjacency.headerLength)))
+      isSent = outbox.add(adjacency, ip, length: length, offload: offload, priority: priority, time: clock.now)
     }
     if !isSent { outbox.rewind(to: mark) }
     return isSent
@@ -207,18 +220,21 @@ extension Core {
 
   // MARK: Holding
 
-  private mutating func hold(_ packet: Packet, _ place: UInt16, _ untranslated: Untranslated?) {
-    let length = packet.totalLength
-    guard let held = holds.allocate(length: length) else { return drop(packet.slot, .neighborQueueFull) }
+  /// Copies a datagram, rewritten already, to wait for its next hop. `network` is where it stands in its frame.
+  mutating func hold(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ ip: UnsafeMutableRawPointer, length: Int, network: Int,
+    priority: UInt16, _ place: UInt16, _ untranslated: Untranslated?
+  ) {
+    guard let held = holds.allocate(length: length) else { return drop(slot, .neighborQueueFull) }
     var frame = HeldFrame(length: UInt32(truncatingIfNeeded: length))
-    frame.ingress = packet.slot.pointee.ingress
-    frame.priority = packet.priority
+    frame.ingress = slot.pointee.ingress
+    frame.priority = priority
     frame.isReceived = true
-    frame.offload = Offload.shifted(packet.slot.pointee.offload, by: -packet.network)
+    frame.offload = Offload.shifted(slot.pointee.offload, by: -network)
     frame.untranslated = untranslated
     holds[held] = frame
-    holds.bytes(held).copyMemory(from: packet.header.start, byteCount: length)
-    packet.slot.pointee.verdict = .hold
+    holds.bytes(held).copyMemory(from: ip, byteCount: length)
+    slot.pointee.verdict = .hold
     counters.add(frame.ingress, Counters.held)
     enqueue(held, place)
   }
@@ -275,6 +291,13 @@ extension Core {
       let frame = holds[held]
       dropHeld(held, .noNeighbor)
       if let untranslated = frame.untranslated, !interfaces[Int(frame.ingress)].isOutside {
+        if adjacencies[place].isIPv6 {
+          let header = IPv6Header(holds.bytes(held))
+          untranslated.restore(header)
+          report(header, length: Int(frame.length), on: Int(frame.ingress), .unreachable(code: 3))
+          holds.free(held)
+          continue
+        }
         let header = IPv4Header(holds.bytes(held))
         untranslated.restore(header)
         report(header, length: Int(frame.length), on: Int(frame.ingress), .unreachable(code: 1))

@@ -20,6 +20,11 @@ struct Untranslated {
     transportChecksum = header.payload.raw16(Rewrite.checksumOffset(kind))
   }
 
+  /// Of an IPv6 datagram, which is not translated.
+  init(hopLimit: UInt8) { ttl = hopLimit }
+
+  func restore(_ header: IPv6Header) { header.start.put(ttl, IPv6Header.hopLimitOffset) }
+
   func restore(_ header: IPv4Header) {
     header.start.putRaw(addresses, IPv4Header.sourceOffset)
     header.start.putRaw(identification, IPv4Header.identificationOffset)

@@ -29,7 +29,8 @@ struct ErrorLimiter {
   private static let burst: UInt64 = 100
 
   private let secret: HashSecret
-  private let addresses: UnsafeMutablePointer<UInt32>
+  /// Of IPv6 addresses a digest.
+  private let addresses: UnsafeMutablePointer<UInt64>
   /// Theoretical arrival time: when everything let through so far is used up.
   private let used: UnsafeMutablePointer<UInt64>
 
@@ -46,8 +47,8 @@ struct ErrorLimiter {
     used.deallocate()
   }
 
-  mutating func allows(_ destination: UInt32, at now: UInt64) -> Bool {
-    let place = Int(truncatingIfNeeded: secret.hash(UInt64(destination), 0x6963_6D70) % UInt64(Self.places))
+  mutating func allows(_ destination: UInt64, at now: UInt64) -> Bool {
+    let place = Int(truncatingIfNeeded: secret.hash(destination, 0x6963_6D70) % UInt64(Self.places))
     if addresses[place] != destination {
       addresses[place] = destination
       used[place] = 0
@@ -88,7 +89,7 @@ extension Core {
     guard Self.mayReport(about), let own = interfaces[ingress].firstAddress,
       let hop = routes.find(IPv4Address(wire: about.source), over: ingress), let place = adjacency(to: hop)
     else { return }
-    guard limiter.allows(about.source, at: clock.now) else { return counters.add(.errorLimited) }
+    guard limiter.allows(UInt64(about.source), at: clock.now) else { return counters.add(.errorLimited) }
     let quote = min(length, Self.maximumReport &- 28)
     guard let ip = outbox.room(for: 28 &+ quote) else { return }
     let icmp = ip + 20
