@@ -8,7 +8,7 @@ struct LinkTable: Sendable {
     var device: PacketDevice
     /// Indexes of the interfaces whose frames come in by it.
     var interfaces: [Int]
-    /// Their MAC addresses; empty on a raw-IP device.
+    /// Their MAC addresses, and those of the groups that they listen to; empty on a raw-IP device.
     var macs: [MACAddress]
   }
 
@@ -17,7 +17,7 @@ struct LinkTable: Sendable {
   var linkOfInterface: [Int] = []
 
   /// Puts the interface after the last one on `device`.
-  mutating func append(interfaceOn device: PacketDevice, mac: MACAddress?) {
+  mutating func append(interfaceOn device: PacketDevice, mac: MACAddress?, groups: [MACAddress] = []) {
     let interface = linkOfInterface.count
     var number = links.firstIndex { $0.device.index == device.index }
     if number == nil {
@@ -26,7 +26,7 @@ struct LinkTable: Sendable {
     }
     let link = number!
     links[link].interfaces.append(interface)
-    if let mac, !links[link].macs.contains(mac) { links[link].macs.append(mac) }
+    for mac in (mac.map { [$0] } ?? []) + groups where !links[link].macs.contains(mac) { links[link].macs.append(mac) }
     linkOfInterface.append(link)
   }
 

@@ -16,7 +16,9 @@ struct CompletePlan: Sendable {
       let device = try Self.device(of: index, settings)
       let before = running?.plan.interfaces.first { $0.name == plan.interfaces[index].name }
       try complete(index, from: device, before, settings)
-      links.append(interfaceOn: device, mac: plan.interfaces[index].mac)
+      // Alongside, IPv6 is the host's.
+      let groups = plan.mode == .dedicated ? plan.interfaces[index].groups6 : []
+      links.append(interfaceOn: device, mac: plan.interfaces[index].mac, groups: groups)
     }
     for index in plan.forwards.indices where plan.forwards[index].isOnInterface {
       plan.forwards[index].externals = plan.interfaces[plan.forwards[index].interface].addresses.map(\.address)
@@ -55,6 +57,10 @@ struct CompletePlan: Sendable {
       throw wrong("mtu", "mtu \(mtu) is more than device \(device.name) carries; at most \(largest)")
     }
     interface.mtu = interface.mtu ?? before?.mtu ?? largest
+    // RFC 8200 section 5; a smaller `mtu` of the file's own is refused when that is read.
+    if !interface.addresses6.isEmpty, let mtu = interface.mtu, mtu < 1280 {
+      throw wrong("address", "device \(device.name) carries \(mtu) bytes, less than the 1280 that IPv6 needs")
+    }
     if interface.isAutomatic {
       interface.addresses = device.addresses()
       guard !interface.addresses.isEmpty || before != nil else {

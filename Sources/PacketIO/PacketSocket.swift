@@ -64,11 +64,13 @@ struct PacketSocket: ~Copyable {
     try set(SO_LOCK_FILTER, level: SOL_SOCKET, to: 1, named: "SO_LOCK_FILTER")
   }
 
-  /// Makes `device` hand over frames to `mac` too, or to everybody where it is nil, as long as this socket lives.
+  /// Makes `device` hand over frames to `mac`, a station's or a group's, too, or to everybody where it is nil, as long as
+  /// this socket lives.
   func subscribe(to mac: MACAddress?, on device: PacketDevice) throws(SystemError) {
     var request = packet_mreq()
     request.mr_ifindex = device.index
-    request.mr_type = UInt16(mac == nil ? PACKET_MR_PROMISC : PACKET_MR_UNICAST)
+    let isGroup = mac?.isGroup == true
+    request.mr_type = UInt16(mac == nil ? PACKET_MR_PROMISC : isGroup ? PACKET_MR_MULTICAST : PACKET_MR_UNICAST)
     request.mr_alen = 6
     withUnsafeMutableBytes(of: &request.mr_address) { bytes in
       let value = mac?.value ?? 0

@@ -4,12 +4,17 @@ import Engine
 /// The classic BPF program in front of a receive ring: lets in what could be ours and nothing else, before the kernel
 /// copies it and before anything is counted.
 ///
-/// On Ethernet that is: frames to one of the interfaces' MAC addresses, and ARP sent to a group. The kernel has taken
+/// On Ethernet that is: frames to one of the interfaces' MAC addresses, or to a group that neighbour discovery needs, and
+/// ARP sent to a group. The kernel has taken
 /// the outermost VLAN tag out of the bytes by then, so at most one tag stands before the EtherType.
 enum Prefilter {
-  /// - Parameter macs: addresses of the interfaces on the device; empty on a raw-IP link, where all is let in.
+  /// A conditional jump reaches 255 instructions: with more addresses all is let in, and the engine tells them apart.
+  private static let mostAddresses = 60
+
+  /// - Parameter macs: addresses of the interfaces on the device and their groups; empty on a raw-IP link, where all is let
+  ///   in.
   static func program(macs: [MACAddress]) -> [sock_filter] {
-    guard !macs.isEmpty else { return [accept] }
+    guard !macs.isEmpty, macs.count <= mostAddresses else { return [accept] }
     // Conditional jumps are written with their targets as distances from the end: `pass` is the last instruction,
     // `refuse` the one before it.
     var code: [Step] = []

@@ -65,6 +65,19 @@ import Testing
     #expect(try !passes([Self.own], MACAddress(0x3333_0000_0001), [0x86DD]))
   }
 
+  @Test func `of frames to groups of IPv6 those that we listen to pass`() throws {
+    let macs = [Self.own, MACAddress(0x3333_0000_0001), MACAddress(0x3333_FF00_0001)]
+    for destination in macs { #expect(try passes(macs, destination, [0x86DD])) }
+    #expect(try !passes(macs, MACAddress(0x3333_FF00_0002), [0x86DD]))
+    #expect(try !passes(macs, MACAddress(0x3333_0000_0002), [0x86DD]))
+  }
+
+  @Test func `more addresses than jumps can reach let everything in`() throws {
+    let macs = (0..<100).map { MACAddress(0x0200_0000_1000 + $0) }
+    #expect(try passes(macs, MACAddress(0x0200_0000_9999), [0x0800]))
+    #expect(try passes(Array(macs[..<60]), macs[0], [0x0800]) && !passes(Array(macs[..<60]), macs[60], [0x0800]))
+  }
+
   @Test func `ARP to somebody else is not ours`() throws {
     #expect(try !passes([Self.own], MACAddress(0x0200_0000_0999), [0x0806]))
   }

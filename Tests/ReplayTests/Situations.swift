@@ -251,6 +251,6 @@ struct Situation: CustomTestStringConvertible, Sendable {
       says: ["ICMP type 13"]),
     Situation(
       name: "IPv6", frames: one("wan", .tcp(client, web, .syn) { $0.ethernet.etherType = 0x86DD }), cause: "ipv6-off",
-      says: ["IPv6"]),
+      says: ["IPv6"], remedy: ("an IPv6 address", "")),
   ]
 }

@@ -99,6 +99,48 @@ private func forward(_ lines: String) throws -> ForwardPlan {
     #expect(plan.interfaces[2].mac == nil && plan.interfaces[2].mtu == nil)
   }
 
+  @Test func ipv6RoutesAndNeighbours() throws {
+    let text =
+      twoInterfaces + """
+        [interface.one]
+        role = "inside"
+        device = "e2"
+        address = ["2001:db8:1::1/64", "fe80::1/64"]
+        [interface.two]
+        role = "outside"
+        device = "e3"
+        address = "2001:db8:2::1/127"
+        gateway = "fe80::9"
+        [[route]]
+        destination = "2001:db8:a::/48"
+        via = "2001:db8:1::2"
+        [[route]]
+        destination = "::/0"
+        via = "fe80::7%one"
+        [[neighbor]]
+        address = "2001:db8:2::"
+        mac = "02:00:00:00:00:10"
+        [[neighbor]]
+        address = "fe80::7%one"
+        mac = "02:00:00:00:00:11"
+        [[neighbor]]
+        address = "fe80::7%two"
+        mac = "02:00:00:00:00:12"
+        """
+    let first = try load(text)
+    let (one, two) = (2, 3)
+    for plan in [first.plan, try load(first.normalised).plan] {
+      #expect(
+        plan.routes6 == [
+          RoutePlan6(destination: IPv6Prefix("2001:db8:a::/48")!, via: IPv6Address("2001:db8:1::2")!, interface: one),
+          RoutePlan6(destination: IPv6Prefix("::/0")!, via: IPv6Address("fe80::7")!, interface: one),
+        ])
+      #expect(plan.neighbors6.map(\.address.description) == ["2001:db8:2::", "fe80::7", "fe80::7"])
+      #expect(plan.neighbors6.map(\.interface) == [two, one, two] && plan.neighbors.isEmpty && plan.routes.isEmpty)
+      #expect(plan.interfaces[two].gateways6 == [IPv6Address("fe80::9")!])
+    }
+  }
+
   @Test func targetForms() throws {
     func span(_ first: UInt16, _ last: UInt16, _ target: UInt16, _ isParallel: Bool) -> PortSpan {
       PortSpan(ports: PortRange(first, last), target: target, isParallel: isParallel)
