@@ -13,6 +13,8 @@ struct Core {
   var adjacencies: AdjacencyTable
   var holds: HoldPool
   var timers: TimerQueue
+  /// When the timer for each place of `Openings` is due; 0 for none.
+  var armed = [UInt64](repeating: 0, count: Openings.capacity)
   var outbox: Outbox
   var limiter: ErrorLimiter
   var unsolicited: UnsolicitedList
@@ -37,7 +39,7 @@ struct Core {
     flows.quarantine = rules.timeouts.quarantine
     adjacencies = try AdjacencyTable(secret: secret)
     holds = try HoldPool()
-    timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1)
+    timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1 + 2 * Openings.capacity)
     outbox = try Outbox()
     limiter = ErrorLimiter(secret: secret)
     unsolicited = UnsolicitedList()
@@ -48,6 +50,7 @@ struct Core {
     links = Self.makeLinks(linked, rules.interfaces)
     tags = Self.makeTags(linked, rules.interfaces)
     exchangeReserved(ReservedPorts(), rules.forwards.reserved)
+    exchangeTriggers()
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
     for neighbor in plan.neighbors6 {
       guard addPermanent(neighbor) else { throw .tooMany("neighbours") }
@@ -138,6 +141,7 @@ struct Core {
       case .neighbor: neighborTimer(UInt16(truncatingIfNeeded: timer.index))
       case .unsolicited: unsolicitedTimer(timer.index)
       case .fragment: fragmentTimer()
+      case .trigger: triggerTimer(timer.index, due: timer.due)
       }
     }
     move(to: time)
@@ -149,6 +153,7 @@ struct Core {
     guard ticks > 0 else { return }
     if ticks >= Clock.farTicks {
       flows.expireAll()
+      flows.openings.closeAll()
     } else {
       flows.sweep(ticks: UInt32(truncatingIfNeeded: ticks), at: clock.tick)
       reviewSome(ticks: UInt32(truncatingIfNeeded: ticks))
@@ -214,7 +219,7 @@ struct TickTimeouts {
   }
 
   /// At most 365 days, which keeps ticks comparable.
-  private static func ticks(_ seconds: Int) -> UInt32 {
+  static func ticks(_ seconds: Int) -> UInt32 {
     UInt32(truncatingIfNeeded: min(max(seconds, 0), 31_536_000)) &* Clock.ticksPerSecond
   }
 }

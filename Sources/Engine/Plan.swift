@@ -36,6 +36,7 @@ public struct Plan: Sendable, Equatable {
   public var neighbors6: [NeighborPlan6] = []
   public var forwards: [ForwardPlan] = []
   public var masquerades: [MasqueradePlan] = []
+  public var triggers: [TriggerPlan] = []
   public var timeouts = TimeoutPlan()
   /// A TCP connection older than we are is picked up by an ACK.
   public var picksUpTCP = true
@@ -268,6 +269,37 @@ public struct MasqueradePlan: Sendable, Equatable {
   public init(from: Int, to: Int) {
     self.from = from
     self.to = to
+  }
+}
+
+/// Port triggering: what an inside host sends to the ports `when` opens the ports `open` from outside to it.
+public struct TriggerPlan: Sendable, Equatable {
+  /// What becomes of a second host that asks: nothing, or the trigger is its own from then on.
+  public enum Conflict: String, Sendable, CaseIterable { case refuse, steal }
+
+  public var name: String
+  /// Inside interface.
+  public var from: Int
+  /// TCP, UDP or both, of what is sent as of what is opened.
+  public var protocols: ForwardPlan.Protocols
+  /// Ports that inside hosts send to.
+  public var when: [PortRange]
+  /// Ports that are opened, at the outside addresses that `from` is masqueraded as.
+  public var open: [PortRange]
+  /// How long after the last packet that asked.
+  public var seconds = 600
+  public var conflict = Conflict.refuse
+  /// 1-based line in the configuration file.
+  public var line = 0
+
+  public init(
+    name: String, from: Int, protocols: ForwardPlan.Protocols, when: [PortRange], open: [PortRange]
+  ) {
+    self.name = name
+    self.from = from
+    self.protocols = protocols
+    self.when = when
+    self.open = open
   }
 }
 

@@ -54,6 +54,8 @@ public struct SessionReport: Sendable {
     /// Index into `Plan.masquerades`.
     case masquerade(Int)
     case hairpin
+    /// Index into `Plan.triggers`.
+    case trigger(Int)
   }
 
   public struct Direction: Sendable {

@@ -215,7 +215,10 @@ extension Core {
         Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
         tcp: packet.transport, headerLength: headerLength, timeouts: timeouts(of: common.origin).tcp)
     }
-    if refreshes { line.lastSeen = clock.tickUp }
+    if refreshes {
+      line.lastSeen = clock.tickUp
+      if flow & 1 == 0, !flows.openings.isEmpty { ask(by: flow) }
+    }
     line.count(bytes: packet.totalLength)
     guard packet.kind != FlowKind.other else { return Rewrite.applyAddresses(line, packet.header) }
     Rewrite.apply(

@@ -48,6 +48,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case tcpNotSYN
   case toUs
   case noForward
+  case triggerClosed
   case notAllowed
   case filtered
   case hairpinOff
@@ -111,6 +112,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .tcpNotSYN: ("tcp-not-syn", "a TCP segment that can start no session")
     case .toUs: ("to-us", "for one of our own addresses, where nothing listens")
     case .noForward: ("no-forward", "no forward names this outside address, protocol and port")
+    case .triggerClosed: ("trigger-closed", "the port is a trigger's, which is open for no inside host now")
     case .notAllowed: ("not-allowed", "the forward's allow and deny lists refuse this source")
     case .filtered: ("filtered", "the mapping's filtering refuses this source (RFC 4787 REQ-8)")
     case .hairpinOff: ("hairpin-off", "from inside, to a forward that has hairpin = false")
@@ -154,6 +156,9 @@ public enum Event: UInt8, Sendable, CaseIterable {
   case sessionRetargeted
   case sessionCut
   case resetSent
+  case triggerOpened
+  case triggerStolen
+  case triggerRefused
 
   public var name: String {
     switch self {
@@ -170,6 +175,9 @@ public enum Event: UInt8, Sendable, CaseIterable {
     case .sessionRetargeted: "session-retargeted"
     case .sessionCut: "session-cut"
     case .resetSent: "reset-sent"
+    case .triggerOpened: "trigger-opened"
+    case .triggerStolen: "trigger-stolen"
+    case .triggerRefused: "trigger-refused"
     }
   }
 }

@@ -20,7 +20,7 @@ public struct ExplanationReport: Codable, Equatable, Sendable {
     public var place: String?
   }
 
-  /// A forward that might have taken the frame.
+  /// A forward or trigger that might have taken the frame.
   public struct Candidate: Codable, Equatable, Sendable {
     public var name: String
     public var won: Bool
@@ -54,7 +54,7 @@ public struct ExplanationReport: Codable, Equatable, Sendable {
 
     public var identity: UInt64
     public var state: String
-    /// The forward's name, "FROM -> TO" of a masquerade, or "hairpin".
+    /// The forward's or trigger's name, "FROM -> TO" of a masquerade, or "hairpin".
     public var rule: String
     public var place: String?
     public var isNew: Bool
@@ -200,8 +200,16 @@ public struct Explainer: Sendable {
 
   private func candidate(_ candidate: Explanation.Candidate) -> ExplanationReport.Candidate {
     .init(
-      name: plan.forwards[candidate.forward].name, won: candidate.won, text: candidate.text,
-      place: place(PlanReference(.forward(candidate.forward), candidate.key)))
+      name: name(of: candidate.rule), won: candidate.won, text: candidate.text,
+      place: place(PlanReference(candidate.rule, candidate.key)))
+  }
+
+  private func name(of rule: PlanReference.Part) -> String {
+    switch rule {
+    case .forward(let index): plan.forwards[index].name
+    case .trigger(let index): plan.triggers[index].name
+    default: ""
+    }
   }
 
   private func session(_ session: Explanation.Session) -> ExplanationReport.Session {
@@ -212,6 +220,7 @@ public struct Explainer: Sendable {
       case .masquerade(let index):
         ("\(name(plan.masquerades[index].from)) -> \(name(plan.masquerades[index].to))", .masquerade(index))
       case .hairpin: ("hairpin", nil)
+      case .trigger(let index): (plan.triggers[index].name, .trigger(index))
       }
     return .init(
       identity: report.identity, state: report.state, rule: rule, place: place(part.map { PlanReference($0) }),
@@ -237,6 +246,7 @@ public struct Explainer: Sendable {
       case .neighbor(let index): .neighbor(index)
       case .forward(let index): .forward(index)
       case .masquerade(let index): .masquerade(index)
+      case .trigger(let index): .trigger(index)
       }
     let place = settings.location(of: reference.key.map { .key(of: part, $0) } ?? part)
     return "\(settings.path):\(place.line)"

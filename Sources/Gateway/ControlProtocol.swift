@@ -55,6 +55,8 @@ public struct ControlAnswer: Codable, Sendable {
   /// Whether more may be explained.
   public var isWatching: Bool?
   public var forwards: [ForwardReport]?
+  /// Beside the forwards.
+  public var triggers: [TriggerReport]?
   public var reload: ReloadReport?
   public var forecast: ForecastReport?
 }
@@ -152,9 +154,11 @@ public struct StatusReport: Codable, Sendable {
   /// Non-zero ones, by name.
   public var events: [String: UInt64]
   public var sessions: Sessions
+  /// In the order of the file.
+  public var triggers: [TriggerReport]
 
   enum CodingKeys: String, CodingKey {
-    case version, process, mode, frames, interfaces, rings, drops, events, sessions
+    case version, process, mode, frames, interfaces, rings, drops, events, sessions, triggers
     case uptimeSeconds = "uptime_seconds"
     case dropsByInterface = "drops_by_interface"
   }
@@ -183,9 +187,9 @@ public struct FlowReport: Codable, Sendable {
   /// "tcp", "udp", "icmp", or a number.
   public var ipProtocol: String
   public var state: String
-  /// "forward", "masquerade" or "hairpin".
+  /// "forward", "trigger", "masquerade" or "hairpin".
   public var origin: String
-  /// The forward's name, or the masquerade as "from -> to"; empty for hairpin.
+  /// The forward's or trigger's name, or the masquerade as "from -> to"; empty for hairpin.
   public var rule: String
   public var original: Direction
   public var reply: Direction
@@ -215,6 +219,7 @@ public struct FlowReport: Codable, Sendable {
       let pair = plan.masquerades[index]
       (origin, rule) = ("masquerade", "\(plan.interfaces[pair.from].name) -> \(plan.interfaces[pair.to].name)")
     case .hairpin: (origin, rule) = ("hairpin", "")
+    case .trigger(let index): (origin, rule) = ("trigger", plan.triggers[index].name)
     }
     original = Direction(session.original, plan)
     reply = Direction(session.reply, plan)
@@ -254,5 +259,6 @@ extension StatusReport {
     sessions = Sessions(
       created: report.sessionCounts.created, expired: report.sessionCounts.expired, live: report.sessionCounts.live,
       capacity: plan.sessions, tableBytes: report.tableBytes)
+    triggers = TriggerReport.all(plan, report.openings)
   }
 }

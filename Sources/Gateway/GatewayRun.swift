@@ -245,7 +245,12 @@ public struct GatewayRun: ~Copyable {
     case .explain, .explained: return explain(request)
     case .record: return answerRecord(request)
     case .flow, .kill: return answerSession(request)
-    case .forwards: return ControlAnswer(forwards: settings.forwardReports)
+    case .forwards:
+      guard let report = worker.mailbox.ask(.report(sessionLimit: 0), within: 2000) else {
+        return ControlAnswer(error: "the worker is too busy to answer")
+      }
+      return ControlAnswer(
+        forwards: settings.forwardReports, triggers: TriggerReport.all(complete.plan, report.openings))
     case .reload, .forecast, .forward: return answerChange(request, limit: limit)
     }
   }

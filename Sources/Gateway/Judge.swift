@@ -34,6 +34,8 @@ struct EngineReport: Sendable {
   var events: [UInt64] = []
   var sessionCounts = SessionCounts()
   var sessions: [SessionReport] = []
+  /// By trigger; nil for those that are closed.
+  var openings: [OpeningReport?] = []
   var tableBytes = 0
   /// Frames explained since the last question about them, and whether more may follow.
   var explained: [ExplanationReport] = []
@@ -71,6 +73,7 @@ extension Forwarder: Judge {
     report.sessionCounts = sessionCounts
     report.tableBytes = tableBytes
     report.places = sessionPlaces
+    report.openings = openings
     if sessionLimit > 0 { report.sessions = sessions(limit: sessionLimit) }
     return report
   }

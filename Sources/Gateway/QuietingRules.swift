@@ -75,6 +75,11 @@ struct QuietingRules: Sendable, Equatable {
       for address in outside {
         let ports = portSet(masquerade.pool)
         rules += ["tcp", "udp"].map { "ip daddr \(address) \($0) dport \(ports)" }
+        for trigger in plan.triggers where trigger.from == masquerade.from {
+          let open = portSet(trigger.open)
+          if trigger.protocols.contains(.tcp) { rules.append("ip daddr \(address) tcp dport \(open)") }
+          if trigger.protocols.contains(.udp) { rules.append("ip daddr \(address) udp dport \(open)") }
+        }
       }
       if masquerade.from == index {
         // What is excepted from translation is the host's to route.

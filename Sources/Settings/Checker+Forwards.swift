@@ -68,20 +68,25 @@ extension Checker {
 
   /// `name`: required, one of its own.
   private mutating func forwardName(_ fields: Fields, _ names: inout [String: Int]) -> String? {
-    guard require("name", in: fields, "name = \"web\""), let piece = string(fields, "name", like: "\"web\"") else {
-      return nil
-    }
-    guard (1...64).contains(piece.text.utf8.count), piece.text.unicodeScalars.allSatisfy({ $0.value >= 0x20 }) else {
-      fail(piece, "\(quoted(piece.text)) cannot name a forward; write 1 to 64 characters, like name = \"web\"")
-      return nil
-    }
-    let name = String(piece.text)
+    guard let (name, piece) = ruleName(fields, "forward") else { return nil }
     if let line = names[name] {
       fail(piece, "there is a forward named \(quoted(name)) already (line \(line)); give each a name of its own")
     } else {
       names[name] = fields.place.line
     }
     return name
+  }
+
+  /// A name that can be told from others and printed.
+  mutating func ruleName(_ fields: Fields, _ rule: String) -> (String, Piece)? {
+    guard require("name", in: fields, "name = \"web\""), let piece = string(fields, "name", like: "\"web\"") else {
+      return nil
+    }
+    guard (1...64).contains(piece.text.utf8.count), piece.text.unicodeScalars.allSatisfy({ $0.value >= 0x20 }) else {
+      fail(piece, "\(quoted(piece.text)) cannot name a \(rule); write 1 to 64 characters, like name = \"web\"")
+      return nil
+    }
+    return (String(piece.text), piece)
   }
 
   /// `protocol`: required.

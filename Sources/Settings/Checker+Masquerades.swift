@@ -12,7 +12,10 @@ extension Checker {
     ]
     for element in elements(of: node, name: "masquerade") {
       let part = SettingsFile.Part.masquerade(plan.masquerades.count)
-      guard let fields = fields(of: element, title: "[[masquerade]]", keys: keys, places: part) else { continue }
+      guard let fields = fields(of: element, title: "[[masquerade]]", keys: keys, places: part) else {
+        areMasqueradesKnown = false
+        continue
+      }
       let from = end(fields, "from", .inside)
       let to = end(fields, "to", .outside)
       var masquerade = MasqueradePlan(from: from ?? 0, to: to ?? 0)
@@ -23,7 +26,10 @@ extension Checker {
       masquerade.otherProtocols = boolean(fields, "other-protocols") ?? masquerade.otherProtocols
       masquerade.except = exceptions(fields)
       if let to { masquerade.externals = externals(fields, to) }
-      guard let from, let to else { continue }
+      guard let from, let to else {
+        areMasqueradesKnown = false
+        continue
+      }
       if let line = lines[SIMD2(from, to)] {
         let pair = "from \(quoted(plan.interfaces[from].name)) to \(quoted(plan.interfaces[to].name))"
         fail(fields.place, "there is a masquerade \(pair) already (line \(line)); leave one of the two")
@@ -39,7 +45,7 @@ extension Checker {
   }
 
   /// `from`, `to`: required.
-  private mutating func end(_ fields: Fields, _ key: String, _ role: InterfacePlan.Role) -> Int? {
+  mutating func end(_ fields: Fields, _ key: String, _ role: InterfacePlan.Role) -> Int? {
     let names = plan.interfaces.indices.filter { notes[$0].role == role }.map { plan.interfaces[$0].name }
     let example = quoted(names.first ?? (role == .inside ? "lan" : "wan"))
     guard require(key, in: fields, "\(key) = \(example)"), let piece = string(fields, key, like: example) else {

@@ -60,7 +60,7 @@ extension Checker {
     return result
   }
 
-  private mutating func duration(_ fields: Fields, _ key: String, like example: String) -> (Int, Piece)? {
+  mutating func duration(_ fields: Fields, _ key: String, like example: String) -> (Int, Piece)? {
     guard let piece = string(fields, key, like: quoted(example)) else { return nil }
     guard let seconds = DurationText.seconds(piece.text) else {
       fail(piece, "\(quoted(piece.text)) is no duration; write numbers with units, like \"90s\", \"5m\" or \"2h4m\"")

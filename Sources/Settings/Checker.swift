@@ -88,6 +88,8 @@ struct Checker {
   var notes: [InterfaceNotes] = []
   /// False if a gateway or a route could not be read.
   var areRoutesKnown = true
+  /// False if an end of a masquerade could not be read.
+  var areMasqueradesKnown = true
   var drafts: [ForwardDraft] = []
 
   init(source: Source, purpose: SettingsFile.Purpose, localPorts: PortRange?) {
@@ -98,7 +100,9 @@ struct Checker {
 
   /// Reads the whole file. The plan is good if `errors` is empty then.
   mutating func check(_ root: Node) {
-    let sections = ["engine", "interface", "route", "neighbor", "forward", "masquerade", "timeouts", "recorder"]
+    let sections = [
+      "engine", "interface", "route", "neighbor", "forward", "masquerade", "trigger", "timeouts", "recorder",
+    ]
     guard let fields = fields(of: root, title: "the configuration", keys: sections, places: nil) else { return }
     readEngine(fields["engine"])
     readInterfaces(fields["interface"])
@@ -107,6 +111,7 @@ struct Checker {
     readTimeouts(fields["timeouts"])
     readForwards(fields["forward"])
     readMasquerades(fields["masquerade"])
+    readTriggers(fields["trigger"])
     readRecorder(fields["recorder"])
   }
 

@@ -31,6 +31,7 @@ extension SettingsFile {
       ("neighbor", .list(neighbors)),
       ("forward", forwards),
       ("masquerade", .list(plan.masquerades.map(masquerade))),
+      ("trigger", .list(plan.triggers.map { .table(triggerRows($0)) })),
       ("timeouts", timeouts(plan.timeouts, TimeoutKey.all)),
     ]
     return .table(sections + (plan.recorder.map { [("recorder", recorder($0))] } ?? []))
@@ -150,6 +151,19 @@ extension SettingsFile {
       ("inbound-refresh", .flag(masquerade.inboundRefresh)),
       ("other-protocols", .flag(masquerade.otherProtocols)),
     ])
+  }
+
+  func triggerRows(_ trigger: TriggerPlan) -> [(key: String, value: Document)] {
+    let names: [(ForwardPlan.Protocols, String)] = [(.tcp, "tcp"), (.udp, "udp")]
+    return [
+      ("name", .text(trigger.name)),
+      ("from", .text(plan.interfaces[trigger.from].name)),
+      ("protocol", .text(names.filter { trigger.protocols.contains($0.0) }.map(\.1).joined(separator: "+"))),
+      ("when", .text(Self.list(trigger.when))),
+      ("open", .text(Self.list(trigger.open))),
+      ("for", .text(DurationText.text(trigger.seconds))),
+      ("conflict", .text(trigger.conflict.rawValue)),
+    ]
   }
 
   /// Addresses in order, neighbours as ranges.

@@ -21,6 +21,7 @@ public struct SettingsFile: Sendable {
     case neighbor(Int)
     case forward(Int)
     case masquerade(Int)
+    case trigger(Int)
     case timeouts
     /// A key of a part, like `.key(of: .interface(0), "device")`.
     case key(of: Part, String)

@@ -13,7 +13,9 @@ struct ForwardCommand: ParsableCommand {
     subcommands: [List.self, Add.self, Set.self, Remove.self])
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "The forwards, in the order of the file.")
+    static let configuration = CommandConfiguration(
+      abstract: "The forwards and triggers, in the order of the file.",
+      discussion: "For each trigger: which inside host has it open, and for how long if that asks no more.")
 
     @Flag(help: "Print JSON.")
     var json = false
@@ -21,8 +23,45 @@ struct ForwardCommand: ParsableCommand {
     @OptionGroup var control: ControlOption
 
     func run() throws {
-      let forwards = try control.ask(ControlRequest(.forwards)).forwards ?? []
-      print(json ? jsonText(forwards) : Self.text(forwards), terminator: "")
+      let answer = try control.ask(ControlRequest(.forwards))
+      let (forwards, triggers) = (answer.forwards ?? [], answer.triggers ?? [])
+      if json {
+        print(jsonText(forwards.map(Listed.forward) + triggers.map(Listed.trigger)), terminator: "")
+      } else {
+        print(Self.text(forwards) + (triggers.isEmpty ? "" : "\n" + Self.text(triggers)), terminator: "")
+      }
+    }
+
+    /// The rules in one list: `kind` tells them apart.
+    enum Listed: Encodable {
+      case forward(ForwardReport)
+      case trigger(TriggerReport)
+
+      private enum CodingKeys: String, CodingKey { case kind }
+
+      func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        switch self {
+        case .forward(let report):
+          try container.encode("forward", forKey: .kind)
+          try report.encode(to: encoder)
+        case .trigger(let report):
+          try container.encode("trigger", forKey: .kind)
+          try report.encode(to: encoder)
+        }
+      }
+    }
+
+    static func text(_ triggers: [TriggerReport]) -> String {
+      var table = TextTable(["trigger", "protocol", "from", "when", "open", "for", "conflict", "owner", "closes in"])
+      for trigger in triggers {
+        table.append([
+          trigger.name, trigger.ipProtocol, trigger.from, trigger.when, trigger.open, trigger.duration,
+          trigger.conflict, trigger.owner ?? "closed",
+          trigger.remainingSeconds.map { DurationText.text(Int($0.rounded(.up))) } ?? "",
+        ])
+      }
+      return table.text
     }
 
     static func text(_ forwards: [ForwardReport]) -> String {

@@ -36,6 +36,10 @@ struct StatusCommand: ParsableCommand {
     let sessions = status.sessions
     text += "sessions: \(sessions.live) live of \(sessions.capacity), \(sessions.created) created, "
     text += "\(sessions.expired) expired; table \(byteText(UInt64(sessions.tableBytes)))\n"
+    for trigger in status.triggers {
+      let left = trigger.remainingSeconds.map { DurationText.text(Int($0.rounded(.up))) } ?? ""
+      text += "trigger \(trigger.name): " + (trigger.owner.map { "open for \($0), \(left) left\n" } ?? "closed\n")
+    }
     if !status.events.isEmpty {
       let events = status.events.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
       text += "events: \(events.joined(separator: ", "))\n"

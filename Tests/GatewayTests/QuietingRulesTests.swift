@@ -55,6 +55,26 @@ import Testing
 
     """
 
+  @Test func `alongside, what triggers open is hidden as well`() throws {
+    let trigger = """
+      [[trigger]]
+      name = "game"
+      from = "lan"
+      protocol = "tcp+udp"
+      when = "6112"
+      open = "6112, 6881-6889"
+
+      """
+    let rules = try rules(alongside + trigger)
+    for device in ["eth0", "eth1"] {
+      let found = try #require(rules[device]).rules
+      for ipProtocol in ["tcp", "udp"] {
+        let rule = "ip daddr 203.0.113.1 \(ipProtocol) dport { 6112, 6881-6889 } drop"
+        #expect(found.contains { $0.hasSuffix(rule) }, "\(found)")
+      }
+    }
+  }
+
   @Test func `dedicated mode hides everything, but DHCP answers where addresses are automatic`() throws {
     let text = """
       [interface.wan]

@@ -95,6 +95,18 @@ extension Plan {
     masquerades.append(masquerade)
   }
 
+  /// A trigger as the configuration file would say it.
+  package mutating func trigger(
+    _ name: String = "game", _ protocols: ForwardPlan.Protocols = .udp, from: String = "lan", when: String,
+    open: String,
+    _ change: (inout TriggerPlan) -> Void = { _ in }
+  ) {
+    var trigger = TriggerPlan(
+      name: name, from: index(of: from), protocols: protocols, when: Self.ranges(when), open: Self.ranges(open))
+    change(&trigger)
+    triggers.append(trigger)
+  }
+
   private static func ranges(_ text: String) -> [PortRange] {
     if text == "all" { return [PortRange(1, 65535)] }
     return text.split(separator: ",").map { part in

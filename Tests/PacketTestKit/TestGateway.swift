@@ -277,6 +277,8 @@ package final class TestGateway {
   package var sessionCounts: SessionCounts { forwarder.sessionCounts }
   package var live: Int { Int(forwarder.sessionCounts.live) }
   package func sessions(limit: Int = .max) -> [SessionReport] { forwarder.sessions(limit: limit) }
+  /// What each trigger has open.
+  package var openings: [OpeningReport?] { forwarder.openings }
   /// Seconds since the gateway began; nil for none.
   package var nextDeadline: Double? { forwarder.nextDeadline == .max ? nil : Self.seconds(forwarder.nextDeadline) }
   package var idleDeadline: Double { Self.seconds(forwarder.idleDeadline) }

@@ -84,6 +84,25 @@ import Testing
     #expect(report.headers.contains { $0.name == "tcp destination port" && $0.value == "80" })
   }
 
+  @Test func `a trigger as a candidate: who has it, for how long, and what a second host gets`() throws {
+    let (_, open) = try explain(Situation.all.first { $0.name == "a trigger that is open" }!)
+    let game = try #require(open.candidates.first { $0.name == "game" })
+    #expect(game.won && game.text.contains("192.168.1.10 has it, and for 500 s more"), "\(open.text)")
+    #expect(open.session?.rule == "game" && open.session?.original.destination == "203.0.113.1:6881")
+    let (text, closed) = try explain(Situation.all.first { $0.name == "a trigger that has closed" }!)
+    let line = try #require(
+      text.split(separator: "\n", omittingEmptySubsequences: false).firstIndex(of: "when = \"6112\""))
+    let loser = try #require(closed.candidates.first { $0.name == "game" })
+    #expect(!loser.won && loser.text.contains("for 600 s") && loser.place == "sluice.toml:\(line + 1)")
+    let (_, aside) = try explain(Situation.all.first { $0.name == "a trigger that stands aside for a mapping" }!)
+    let second = try #require(aside.candidates.first { $0.name == "game" })
+    #expect(!second.won && second.text.contains("192.168.1.11 has it") && second.text.contains("belongs to a mapping"))
+    let (_, refused) = try explain(.contested)
+    #expect(
+      refused.steps.contains { $0.text == "trigger \"game\" is not opened: 192.168.1.10 has it, for 400 s more" },
+      "\(refused.text)")
+  }
+
   @Test func `what the engine makes is told`() throws {
     let (_, report) = try explain(Situation.all.first { $0.name == "the target does not answer ARP" }!)
     #expect(report.made.map(\.text) == ["ARP request for 192.168.1.20 from 192.168.1.1"])

@@ -9,27 +9,35 @@ import Testing
   private static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .appendingPathComponent("Golden")
 
-  private func folder(_ golden: GoldenCase) -> URL { Self.root.appendingPathComponent(golden.name) }
+  private func folder(_ golden: GoldenCase) -> URL { folder(golden.name) }
+  private func folder(_ name: String) -> URL { Self.root.appendingPathComponent(name) }
 
-  private func stored(_ golden: GoldenCase, _ name: String) throws -> [UInt8] {
+  private func stored(_ golden: String, _ name: String) throws -> [UInt8] {
     [UInt8](try Data(contentsOf: folder(golden).appendingPathComponent(name)))
   }
 
   @Test(arguments: GoldenCase.all)
   func `the files are what the generator makes, and nobody edited them`(golden: GoldenCase) throws {
-    let files = golden.files
+    try compare(golden.name, golden.files)
+  }
+
+  @Test func `the trigger's files are what the generator makes, and nobody edited them`() throws {
+    try compare(TriggerCase.name, TriggerCase.files.all)
+  }
+
+  private func compare(_ golden: String, _ files: [String: [UInt8]]) throws {
     if ProcessInfo.processInfo.environment["SLUICE_WRITE_GOLDEN"] != nil {
       try FileManager.default.createDirectory(at: folder(golden), withIntermediateDirectories: true)
       for (name, bytes) in files { try Data(bytes).write(to: folder(golden).appendingPathComponent(name)) }
     }
     let present = try FileManager.default.contentsOfDirectory(atPath: folder(golden).path).sorted()
     #expect(present == files.keys.sorted())
-    for (name, bytes) in files { #expect(try stored(golden, name) == bytes, "\(golden.name)/\(name)") }
+    for (name, bytes) in files { #expect(try stored(golden, name) == bytes, "\(golden)/\(name)") }
   }
 
   @Test(arguments: [1, 32]) func `every case gives the expected captures and counts, whatever the burst`(burst: Int) {
     let cases = ReplayCase.find(in: Self.root.path)
-    #expect(cases.map(\.name) == GoldenCase.all.map(\.name).sorted())
+    #expect(cases.map(\.name) == (GoldenCase.all.map(\.name) + [TriggerCase.name]).sorted())
     for one in cases {
       let result = one.run { $0.burstFrames = burst }
       #expect(result.passed, "\(result)")

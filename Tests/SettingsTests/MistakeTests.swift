@@ -75,7 +75,7 @@ func unmark(_ text: String) -> (text: String, places: [Place]) {
   @Test(arguments: engineMistakes + interfaceMistakes + routeMistakes + ipv6Mistakes)
   func gatewayMistake(_ mistake: Mistake) { check(mistake) }
 
-  @Test(arguments: forwardMistakes + masqueradeMistakes)
+  @Test(arguments: forwardMistakes + masqueradeMistakes + triggerMistakes)
   func translationMistake(_ mistake: Mistake) { check(mistake) }
 
   @Test(arguments: syntaxMistakes)

@@ -62,6 +62,20 @@ import Testing
     to = "a.b"
     ports = "61000-62000, 63000"
     filtering = "endpoint-independent"
+    [[trigger]]
+    name = "game"
+    from = "lan"
+    protocol = "tcp+udp"
+    when = "6112, 6113-6114"
+    open = "6112, 6881-6889"
+    [[trigger]]
+    name = "one"
+    from = "lan"
+    protocol = "udp"
+    when = "1"
+    open = "2"
+    for = "1h30s"
+    conflict = "steal"
     [timeouts]
     udp = "1h1m1s"
     """
@@ -74,6 +88,8 @@ import Testing
     // Only the lines differ.
     for index in plan.forwards.indices { plan.forwards[index].line = 0 }
     for index in again.forwards.indices { again.forwards[index].line = 0 }
+    for index in plan.triggers.indices { plan.triggers[index].line = 0 }
+    for index in again.triggers.indices { again.triggers[index].line = 0 }
     #expect(plan == again)
     #expect(second.normalised == first.normalised)
     #expect(second.normalisedJSON == first.normalisedJSON)

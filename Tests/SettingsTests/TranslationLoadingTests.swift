@@ -27,6 +27,65 @@ import Testing
     #expect(try load(file.normalised).plan.masquerades == file.plan.masquerades)
   }
 
+  @Test func triggers() throws {
+    let text =
+      masquerade + """
+        [[trigger]]
+        name = "game"
+        from = "lan"
+        protocol = "udp"
+        when = "6112"
+        open = "6112, 6881-6889, 6885-6890"
+        [[trigger]]
+        name = "chat"
+        from = "lan"
+        protocol = "tcp"
+        when = "6112"
+        open = "6112"
+        for = "90s"
+        conflict = "steal"
+        """
+    let file = try load(text)
+    var game = TriggerPlan(
+      name: "game", from: 1, protocols: .udp, when: [PortRange(6112, 6112)],
+      open: [PortRange(6112, 6112), PortRange(6881, 6890)])
+    game.line = 13
+    #expect(file.plan.triggers.first == game && game.seconds == 600 && game.conflict == .refuse)
+    let chat = try #require(file.plan.triggers.last)
+    #expect(chat.seconds == 90 && chat.conflict == .steal)
+    #expect(file.location(of: .key(of: .trigger(1), "when")).line == 23)
+    #expect(
+      file.normalised.contains(
+        """
+        [[trigger]]
+        name = "game"
+        from = "lan"
+        protocol = "udp"
+        when = "6112"
+        open = "6112, 6881-6890"
+        for = "10m"
+        conflict = "refuse"
+        """))
+    // What a forward that is switched off has, or one at another address, does not matter.
+    let more = """
+
+      [[forward]]
+      name = "off"
+      protocol = "udp"
+      on = "wan"
+      ports = "6112"
+      to = "192.168.1.10"
+      enabled = false
+      [[forward]]
+      name = "elsewhere"
+      protocol = "udp"
+      external = "203.0.113.9"
+      ports = "6112"
+      to = "192.168.1.10"
+      """
+    #expect(try load(text + more).plan.triggers.count == 2)
+  }
+
   @Test func masqueradeDefaults() throws {
     let plan = try #require(try load(masquerade).plan.masquerades.first)
     #expect(plan == MasqueradePlan(from: plan.from, to: plan.to))

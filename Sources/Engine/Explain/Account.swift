@@ -98,7 +98,7 @@ extension Core {
     case .fragmentationNeeded: .mtu
     case .noRoute, .noMasquerade, .insideFromOutside, .outsideToOutside: .route
     case .notAllowed, .filtered, .hairpinOff: .filtering
-    case .noForward: .forward
+    case .noForward, .triggerClosed: .forward
     case .martian: .martian
     default: .transport
     }

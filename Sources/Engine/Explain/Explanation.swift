@@ -3,7 +3,7 @@ public struct PlanReference: Hashable, Sendable {
   /// A section; numbers are indexes into the plan's arrays.
   public enum Part: Hashable, Sendable {
     case engine, timeouts
-    case interface(Int), route(Int), neighbor(Int), forward(Int), masquerade(Int)
+    case interface(Int), route(Int), neighbor(Int), forward(Int), masquerade(Int), trigger(Int)
   }
 
   public var part: Part
@@ -37,14 +37,13 @@ public struct Explanation: Sendable {
     public var reference: PlanReference?
   }
 
-  /// A forward that might have taken the frame.
+  /// A forward or trigger that might have taken the frame.
   public struct Candidate: Sendable {
-    /// Index into `Plan.forwards`.
-    public var forward: Int
+    public var rule: PlanReference.Part
     public var won: Bool
     /// Why it lost or won.
     public var text: String
-    /// The key of the forward that decided.
+    /// The key of the rule that decided.
     public var key: String?
   }
 

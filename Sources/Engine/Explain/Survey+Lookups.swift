@@ -70,6 +70,7 @@ extension Core {
     case .forward(let index): PlanReference(.forward(index))
     case .masquerade(let index): PlanReference(.masquerade(index))
     case .hairpin: nil
+    case .trigger(let index): PlanReference(.trigger(index))
     }
   }
 
@@ -80,7 +81,7 @@ extension Core {
   // MARK: Forwards
 
   /// Most forwards that are told; those that differ in the least come first.
-  private static let mostCandidates = 8
+  static let mostCandidates = 8
 
   /// Every forward that comes near, why it lost or won, and what would make the nearest loser win.
   func surveyCandidates(_ packet: Packet, winner: PortTable.Entry?, _ survey: inout Survey) {
@@ -89,7 +90,7 @@ extension Core {
       if index == winner?.rule {
         let port = packet.kind == FlowKind.echoRequest ? "" : ":\(winner!.port)"
         let text = "takes \(Self.service(packet)) to \(plan.forwards[index].target)\(port)"
-        near.append((0, Explanation.Candidate(forward: index, won: true, text: text, key: nil), ""))
+        near.append((0, Explanation.Candidate(rule: .forward(index), won: true, text: text, key: nil), ""))
         continue
       }
       let misses = misses(packet, index)
@@ -101,7 +102,7 @@ extension Core {
       let text = misses.count < 2 ? first.text : misses.map(\.text).joined(separator: ", and ")
       near.append(
         (
-          max(1, misses.count), Explanation.Candidate(forward: index, won: false, text: text, key: first.key),
+          max(1, misses.count), Explanation.Candidate(rule: .forward(index), won: false, text: text, key: first.key),
           misses.map(\.remedy).joined(separator: " and ")
         ))
     }
@@ -112,14 +113,22 @@ extension Core {
     for candidate in survey.candidates {
       survey.pass(
         .forward,
-        "forward \"\(plan.forwards[candidate.forward].name)\" \(candidate.won ? "" : "does not: ")\(candidate.text)",
-        PlanReference(.forward(candidate.forward), candidate.key))
+        "\(title(candidate.rule)) \(candidate.won ? "" : "does not: ")\(candidate.text)",
+        PlanReference(candidate.rule, candidate.key))
     }
     guard winner == nil else { return }
     for near in order.prefix(2) where !near.remedy.isEmpty && near.misses == order[0].misses {
       survey.remedy(
-        "in forward \"\(plan.forwards[near.candidate.forward].name)\": \(near.remedy)",
-        PlanReference(.forward(near.candidate.forward), near.candidate.key))
+        "in \(title(near.candidate.rule)): \(near.remedy)", PlanReference(near.candidate.rule, near.candidate.key))
+    }
+  }
+
+  /// `forward "web"`.
+  func title(_ rule: PlanReference.Part) -> String {
+    switch rule {
+    case .forward(let index): "forward \"\(plan.forwards[index].name)\""
+    case .trigger(let index): "trigger \"\(plan.triggers[index].name)\""
+    default: "another rule"
     }
   }
 

@@ -5,9 +5,11 @@ extension Core {
       let report = report(flow &>> 1)
       survey.session = report
       survey.rule = reference(report.origin)
-      let direction = flow & 1 == 1 ? "reply" : "original"
+      let isReply = flow & 1 == 1
+      let direction = isReply ? "reply" : "original"
       survey.pass(
         .session, "session \(report.identity), \(report.state), in its \(direction) direction", survey.rule)
+      if !isReply, case .masquerade = report.origin { surveyAsking(packet, isNew: false, &survey) }
       return surveyWay(packet, way(of: flow), &survey)
     }
     survey.pass(.session, "no live session")
@@ -63,11 +65,15 @@ extension Core {
       guard survey.candidates.isEmpty else { return }
       return survey.remedy("add a [[forward]] with protocol = \"all\", ports = \"all\" and this external address")
     }
-    guard packet.kind != FlowKind.echoRequest,
-      let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
-    else {
-      if packet.kind != FlowKind.echoRequest { survey.pass(.filtering, "no mapping of an inside host has this port") }
-      return surveyToUs(packet, .noForward, &survey)
+    guard packet.kind != FlowKind.echoRequest else { return surveyToUs(packet, .noForward, &survey) }
+    let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
+    if let host = surveyTriggers(packet, mapping, &survey) {
+      return surveyWay(packet, routes.find(IPv4Address(wire: host)), &survey)
+    }
+    guard let mapping else {
+      survey.pass(.filtering, "no mapping of an inside host has this port")
+      let isTriggers = rules.triggers.find(key.destination, key.ipProtocol, key.destinationPort) != nil
+      return surveyToUs(packet, isTriggers ? .triggerClosed : .noForward, &survey)
     }
     let line = flows.mappings[mapping]
     let owner = "\(IPv4Address(wire: line.insideAddress)):\(line.insidePort.bigEndian)"
@@ -170,6 +176,7 @@ extension Core {
       return survey.remedy("set other-protocols = true, or use TCP, UDP or echo", reference)
     }
     survey.pass(.forward, "masqueraded from \(name(packet.ingress)) to \(name(hop.interface))", survey.rule)
+    surveyAsking(packet, isNew: true, &survey)
     surveyWay(packet, hop, &survey)
   }
 
@@ -190,9 +197,13 @@ extension Core {
       }
       return surveyForward(packet, entry, &survey)
     }
-    guard packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other,
-      let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
-    else { return surveyToUs(packet, .toUs, &survey) }
+    guard packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other else {
+      return surveyToUs(packet, .toUs, &survey)
+    }
+    guard let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol) else {
+      guard let host = surveyTriggers(packet, nil, &survey) else { return surveyToUs(packet, .toUs, &survey) }
+      return surveyWay(packet, routes.find(IPv4Address(wire: host)), &survey)
+    }
     let line = flows.mappings[mapping]
     survey.pass(
       .filtering,
@@ -208,11 +219,13 @@ extension Core {
       return survey.pass(.session, "a ping for \(name(owner)), which answers", PlanReference(.interface(owner), "ping"))
     }
     let port = packet.key.destinationPort.bigEndian
-    survey.stop(
-      reason == .noForward ? .forward : .session, reason,
-      reason == .noForward
-        ? "no forward takes \(Self.service(packet)) at \(packet.destination)"
-        : "\(packet.destination) is our own address, and nothing listens there")
+    let text =
+      switch reason {
+      case .noForward: "no forward takes \(Self.service(packet)) at \(packet.destination)"
+      case .triggerClosed: "a trigger opens \(Self.service(packet)), and nobody has it open"
+      default: "\(packet.destination) is our own address, and nothing listens there"
+      }
+    survey.stop(reason == .toUs ? .session : .forward, reason, text)
     if packet.kind == FlowKind.echoRequest, let owner {
       survey.remedy("set ping = true", PlanReference(.interface(owner), "ping"))
     }

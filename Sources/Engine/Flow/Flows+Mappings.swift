@@ -84,13 +84,15 @@ extension Flows {
 
   /// A new mapping with a port of its own and one user: the inside port if it is in the pool and free, else a random one
   /// (RFC 7857 section 9).
+  ///
+  /// - Parameter mayKeep: the inside port may be taken though it is none of `ranges`.
   mutating func makeMapping(
     inside key: FlowKey, address: UInt32, ranges: UnsafeBufferPointer<PortRange>, filtering: EndpointRule,
-    interface: UInt16, generation: UInt16, at tick: UInt32
+    mayKeep: Bool = false, interface: UInt16, generation: UInt16, at tick: UInt32
   ) -> Made {
     guard let mapping = allocateMapping(at: tick) else { return .full }
     let wanted = key.sourcePort.bigEndian
-    guard let port = takePort(key.scope, key.ipProtocol, like: wanted, address, key, ranges, at: tick) else {
+    guard let port = takePort(key.scope, key.ipProtocol, like: wanted, mayKeep, address, key, ranges, at: tick) else {
       mappingPlaces.discard(mapping)
       return .noPort
     }
@@ -121,10 +123,10 @@ extension Flows {
   }
 
   private mutating func takePort(
-    _ pool: UInt16, _ ipProtocol: UInt8, like wanted: UInt16, _ address: UInt32, _ key: FlowKey,
+    _ pool: UInt16, _ ipProtocol: UInt8, like wanted: UInt16, _ mayKeep: Bool, _ address: UInt32, _ key: FlowKey,
     _ ranges: UnsafeBufferPointer<PortRange>, at tick: UInt32
   ) -> UInt16? {
-    if ranges.contains(where: { $0.first <= wanted && wanted <= $0.last }) {
+    if mayKeep || ranges.contains(where: { $0.first <= wanted && wanted <= $0.last }) {
       if pools.isTaken(pool, ipProtocol, wanted) {
         // Its owner may be over by the clock.
         _ = mapping(outside: address, wanted.bigEndian, ipProtocol, at: tick)

@@ -49,6 +49,7 @@ struct Flows {
   let sessions: SessionTable
   let mappings: MappingTable
   var pools: PortPools
+  var openings: Openings
   let worker: Int
   var sessionPlaces: PlaceCache
   var mappingPlaces: PlaceCache
@@ -60,6 +61,7 @@ struct Flows {
     sessions = tables.sessions
     mappings = tables.mappings
     pools = tables.pools
+    openings = Openings(tables.region)
     sessionPlaces = PlaceCache(tables.sessions.places, tables.quiescence, worker: worker)
     mappingPlaces = PlaceCache(tables.mappings.places, tables.quiescence, worker: worker)
     permitPlaces = PlaceCache(tables.mappings.permitPlaces, tables.quiescence, worker: worker)
@@ -196,7 +198,10 @@ struct Flows {
     var ending = before
     ending.state = SessionState.ending
     guard common.exchange(before, ending) else { return false }
-    if Int32(bitPattern: sessions.lastSeen(session) &+ before.timeout &- tick) <= 0 { return true }
+    if Int32(bitPattern: sessions.lastSeen(session) &+ before.timeout &- tick) <= 0 {
+      remember(session, before.state)
+      return true
+    }
     // A packet has come in between: it has its session back. Nobody else changes the state of an ending one.
     while true {
       let now = common.word
@@ -214,8 +219,15 @@ struct Flows {
       if before.state == SessionState.free || SessionState.isGoing(before.state) { return false }
       var going = before
       going.state = state
-      if common.exchange(before, going) { return true }
+      guard common.exchange(before, going) else { continue }
+      remember(session, before.state)
+      return true
     }
+  }
+
+  /// What a session that ends has sent keeps open what it asked for; a mark has sent nothing.
+  private func remember(_ session: UInt32, _ state: UInt8) {
+    if !openings.isEmpty, state != SessionState.cut { openings.remember(sessions.flow(session &<< 1)) }
   }
 
   /// Takes a session out that is marked as ending. In a mapping's list it stays until somebody walks by.

@@ -12,10 +12,11 @@ import CIntrinsics
 ///     mapping index    buckets of 64 bytes, three keys a mapping
 ///     mappings         lines of 64 bytes, line 0 unused
 ///     permits          lines of 32 bytes, line 0 unused
+///     openings         places of 16 bytes, see `Openings`
 ///     port pools       for each outside address: bitmaps with their summaries for TCP, UDP and echo
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
-  static let version: UInt32 = 2
+  static let version: UInt32 = 3
   static let pageBytes = 4096
 
   /// Sessions, and mappings too.
@@ -31,6 +32,7 @@ struct RegionLayout: Equatable {
   let mappingIndexOffset: Int
   let mappingsOffset: Int
   let permitsOffset: Int
+  let openingsOffset: Int
   let poolsOffset: Int
   /// All of it.
   let bytes: Int
@@ -52,6 +54,7 @@ struct RegionLayout: Equatable {
     mappingIndexOffset = part(mappingBuckets * FlowIndex.bucketBytes)
     mappingsOffset = part((capacity + 1) * MappingLine.bytes)
     permitsOffset = part((capacity + 1) * PermitLine.bytes)
+    openingsOffset = part(Openings.capacity * Openings.placeBytes)
     poolsOffset = part(pools * PortPools.poolBytes)
     bytes = end
   }
@@ -151,6 +154,7 @@ struct Region {
   }
   var mappings: UnsafeMutableRawPointer { start + layout.mappingsOffset }
   var permits: UnsafeMutableRawPointer { start + layout.permitsOffset }
+  var openings: UnsafeMutableRawPointer { start + layout.openingsOffset }
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
 }
 

@@ -87,6 +87,7 @@ public struct SavedRegion {
   let baseTick: UInt64
   let sessions: SessionTable
   let mappings: MappingTable
+  let openings: Openings
   /// Places ever used, as far as they can be.
   let sessionPlaces: UInt32
   let mappingPlaces: UInt32
@@ -109,6 +110,7 @@ public struct SavedRegion {
     baseTick = note.baseTick
     sessions = SessionTable(region, secret: header.secret)
     mappings = MappingTable(region, secret: header.secret)
+    openings = Openings(region)
     // A count that cannot be is that of a damaged page: every place is looked at then.
     sessionPlaces = min(sessions.highWater &- 1, UInt32(layout.capacity))
     mappingPlaces = min(mappings.highWater &- 1, UInt32(layout.capacity))

@@ -331,12 +331,14 @@ struct Origin: Equatable {
   static func forward(_ index: Int) -> Origin { Origin(rawValue: 1 &<< 28 | UInt32(truncatingIfNeeded: index)) }
   static func masquerade(_ index: Int) -> Origin { Origin(rawValue: 2 &<< 28 | UInt32(truncatingIfNeeded: index)) }
   static var hairpin: Origin { Origin(rawValue: 3 &<< 28) }
+  static func trigger(_ index: Int) -> Origin { Origin(rawValue: 4 &<< 28 | UInt32(truncatingIfNeeded: index)) }
 
   var report: SessionReport.Origin {
     let index = Int(rawValue & 0x0FFF_FFFF)
     return switch rawValue &>> 28 {
     case 1: .forward(index)
     case 2: .masquerade(index)
+    case 4: .trigger(index)
     default: .hairpin
     }
   }

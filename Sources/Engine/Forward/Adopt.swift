@@ -34,6 +34,7 @@ extension Core {
     for mapping in mappings where mapping != 0 && flows.mappings[mapping].state == MappingState.live {
       flows.letGo(mapping)
     }
+    adoptOpenings(saved.openings, shift: adopter.shift)
     report.mappings = mappings.count { $0 != 0 && flows.mappings[$0].state != MappingState.free }
     // Identities go on, so that none is given twice; a count that cannot be is not believed.
     let isCredible = saved.createdSessions >= identity && saved.createdSessions < 1 &<< 48
@@ -164,8 +165,10 @@ extension Core {
     let hop = RouteTable.Hop(interface: Int(replyKey.scope), address: IPv4Address(0))
     let new = FlowKey(
       addresses: original.newAddresses, ports: UInt64(original.newPorts), scope: key.scope, ipProtocol: key.ipProtocol)
-    // What made it is for the current rules to say.
-    var draft = Draft(key: key, new: new, hop: hop, origin: .hairpin)
+    // What made it is for the current rules to say; that it was let in by a trigger, which may be closed now, they cannot.
+    var origin = Origin.hairpin
+    if case .trigger = common.origin.report { origin = .trigger(0) }
+    var draft = Draft(key: key, new: new, hop: hop, origin: origin)
     let back = draft.replyNew
     guard draft.replyKey == replyKey, reply.newAddresses == back.addresses, reply.newPorts == back.ports else {
       return nil
@@ -227,6 +230,7 @@ extension Core {
     common.origin = origin
     limitRefresh(session, old.0.kind)
     common.copyWindows(from: oldCommon)
+    letAsk(flows.sessions.flow(session &<< 1))
   }
 }
 

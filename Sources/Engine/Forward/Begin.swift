@@ -28,10 +28,14 @@ extension Core {
       return beginForward(packet, entry)
     }
     guard packet.kind != FlowKind.other else { return refuse(packet.slot, .unknownProtocol) }
-    guard let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
-    else {
+    let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
+    if let (trigger, host) = opened(key), givesWay(mapping, to: host, key.destinationPort) {
+      return beginTriggered(packet, trigger, host)
+    }
+    guard let mapping else {
       if packet.kind == FlowKind.echoReply { return refuse(packet.slot, .icmpUnmatched) }
-      return toOurselves(packet, .noForward)
+      let isTriggers = rules.triggers.find(key.destination, key.ipProtocol, key.destinationPort) != nil
+      return toOurselves(packet, isTriggers ? .triggerClosed : .noForward)
     }
     // An identifier is no port: only the answering side may use an echo mapping from outside, and it has a session.
     guard packet.kind != FlowKind.echoReply, packet.kind != FlowKind.echoRequest else {
@@ -76,6 +80,22 @@ extension Core {
     make(
       packet, Draft(key: packet.key, new: new, hop: hop, origin: .forward(entry.rule)),
       source: rule.source == .gateway ? .gateway : .keep)
+  }
+
+  /// A mapping that is there keeps its port, with its filtering: an opening leads past that of its own host alone.
+  func givesWay(_ mapping: UInt32?, to host: UInt32, _ port: UInt16) -> Bool {
+    guard let mapping else { return true }
+    let line = flows.mappings[mapping]
+    return line.insideAddress == host && line.insidePort == port
+  }
+
+  /// To the host that a trigger is open for.
+  private mutating func beginTriggered(_ packet: Packet, _ trigger: Int, _ host: UInt32) {
+    guard packet.header.ttl > 1 else { return timeExceeded(packet) }
+    guard let hop = routes.find(IPv4Address(wire: host)) else { return noRoute(packet) }
+    var new = packet.key
+    Self.retarget(&new, host, packet.key.destinationPort.bigEndian, packet.kind)
+    make(packet, Draft(key: packet.key, new: new, hop: hop, origin: .trigger(trigger)), source: .keep)
   }
 
   private static func retarget(_ key: inout FlowKey, _ target: UInt32, _ port: UInt16, _ kind: UInt8) {
@@ -150,6 +170,9 @@ extension Core {
       let line = flows.mappings[mapping]
       Self.retarget(&new, line.insideAddress, line.insidePort.bigEndian, packet.kind)
       pinned = mapping
+    } else if let (trigger, host) = opened(key) {
+      Self.retarget(&new, host, key.destinationPort.bigEndian, packet.kind)
+      origin = .trigger(trigger)
     } else {
       return toOurselves(packet, .toUs)
     }
@@ -174,7 +197,7 @@ extension Core {
     let owner = interfaces.first { $0.plan.addresses.contains { $0.address.wire == address } }
     // Answering pieces would mean putting them together.
     guard packet.kind == FlowKind.echoRequest, owner?.plan.ping == true, !packet.header.isFragment else {
-      return reason == .noForward ? unsolicited(packet, reason) : drop(packet.slot, reason)
+      return reason == .toUs ? drop(packet.slot, reason) : unsolicited(packet, reason)
     }
     answerEcho(packet)
   }

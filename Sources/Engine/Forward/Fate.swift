@@ -18,6 +18,8 @@ struct SessionView {
   let egress: Int
   /// Echo has identifiers in the ports' place, other protocols nothing.
   let hasPorts: Bool
+  /// A trigger has let it in.
+  let isTriggered: Bool
   /// Settles which address of a pool a host has.
   let secret: HashSecret
   /// The mapping that it sends from, or that an outside peer came in by.
@@ -33,6 +35,7 @@ struct SessionView {
     hasPorts = new.kind < FlowKind.echoRequest
     secret = flows.sessions.secret
     let common = flows.sessions.common(session)
+    if case .trigger = common.origin.report { isTriggered = true } else { isTriggered = false }
     mapping = common.mapping == 0 ? nil : flows.mappings[common.mapping]
     pinned = common.pinned == 0 ? nil : flows.mappings[common.pinned]
   }
@@ -66,7 +69,10 @@ extension Rules {
       guard mapping.rule == .endpointIndependent, mapping.filtering == .addressAndPortDependent else { return false }
       pool = defaultPool
     }
+    // A port that a trigger opens belongs to no pool: who has it open may send from it.
     return pool.contains { $0.first <= port && port <= $0.last }
+      || mapping.insidePort == mapping.outsidePort
+        && triggers.find(address, mapping.ipProtocol, mapping.outsidePort) != nil
   }
 
   // MARK: Kinds of sessions
@@ -93,6 +99,7 @@ extension Rules {
 
   /// An outside peer of a mapping.
   private func inbound(_ view: SessionView) -> Fate {
+    if view.isTriggered { return triggered(view) }
     guard let mapping = view.mapping, leads(view, to: mapping), isValid(mapping) else { return .cut }
     return .kept(
       masquerade(from: Int(mapping.interface), as: mapping.outsideAddress).map(Origin.masquerade) ?? .hairpin)
@@ -100,10 +107,20 @@ extension Rules {
 
   /// An inside host at another one's mapping.
   private func hairpin(_ view: SessionView) -> Fate {
+    if view.isTriggered { return sendsAsMapped(view, address: view.key.destination) ? triggered(view) : .cut }
     guard let pinned = view.pinned, leads(view, to: pinned), isValid(pinned),
       sendsAsMapped(view, address: view.key.destination)
     else { return .cut }
     return .kept(.hairpin)
+  }
+
+  /// Let in by a trigger, which need not be open any more, nor for the same host.
+  private func triggered(_ view: SessionView) -> Fate {
+    guard let trigger = triggers.find(view.key.destination, view.key.ipProtocol, view.key.destinationPort),
+      view.new.newDestinationPort == view.key.destinationPort, view.egress == plan.triggers[trigger].from,
+      serves(trigger, view.new.newDestination, at: view.key.destination, view.secret)
+    else { return .cut }
+    return .kept(.trigger(trigger))
   }
 
   private func outbound(_ view: SessionView) -> Fate {

@@ -198,8 +198,8 @@ extension Core {
       }
       if !draft.hasPorts { return settleAddress(&draft, address) }
       return mapSource(
-        &draft, address, ranges: UnsafeBufferPointer(defaultPool), mapping: .endpointIndependent,
-        filtering: .addressAndPortDependent, ingress)
+        &draft, address, pool: nil, mapping: .endpointIndependent, filtering: .addressAndPortDependent,
+        ingress)
     }
   }
 
@@ -214,8 +214,7 @@ extension Core {
       return isFree(draft) ? nil : .noPort
     }
     return mapSource(
-      &draft, address, ranges: UnsafeBufferPointer(masqueradePools[index]), mapping: rule.mapping,
-      filtering: rule.filtering, ingress)
+      &draft, address, pool: index, mapping: rule.mapping, filtering: rule.filtering, ingress)
   }
 
   /// Without ports there is one inside host for each (peer, protocol): whoever came first.
@@ -227,8 +226,8 @@ extension Core {
 
   /// The client's mapping on an outside address, made if there is none yet.
   private mutating func mapSource(
-    _ draft: inout Draft, _ address: UInt32, ranges: UnsafeBufferPointer<PortRange>, mapping rule: EndpointRule,
-    filtering: EndpointRule, _ ingress: Int
+    _ draft: inout Draft, _ address: UInt32, pool index: Int?, mapping rule: EndpointRule, filtering: EndpointRule,
+    _ ingress: Int
   ) -> DropReason? {
     guard let pool = flows.pools.pool(of: address) else { return .noPort }
     let key = draft.key
@@ -241,8 +240,9 @@ extension Core {
       draft.mapping = mapping
     } else {
       let made = flows.makeMapping(
-        inside: inside, address: address, ranges: ranges, filtering: filtering,
-        interface: UInt16(truncatingIfNeeded: ingress), generation: generation, at: clock.tick)
+        inside: inside, address: address, ranges: rules.draws.of(index, key.ipProtocol), filtering: filtering,
+        mayKeep: mayKeep(draft, at: address, index), interface: UInt16(truncatingIfNeeded: ingress),
+        generation: generation, at: clock.tick)
       switch made {
       case .made(let mapping): draft.mapping = mapping
       case .noPort: return .noPort
@@ -261,6 +261,7 @@ extension Core {
   /// The new source is not an outside endpoint that belongs to a forward or a mapping.
   private mutating func isUnclaimed(_ draft: Draft) -> Bool {
     guard let pool = flows.pools.pool(of: draft.new.source) else { return true }
+    if rules.triggers.find(draft.new.source, draft.key.ipProtocol, draft.new.sourcePort) != nil { return false }
     let port = draft.new.sourcePort.bigEndian
     guard flows.pools.isTaken(pool, draft.key.ipProtocol, port) else { return true }
     // A mapping that has ended holds its port until somebody looks: the answer must not depend on the sweep.

@@ -16,6 +16,7 @@ extension Core {
     rules = new
     generation &+= 1
     flows.quarantine = new.timeouts.quarantine
+    exchangeTriggers()
     exchangeReserved(old.forwards.reserved, new.forwards.reserved)
     exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
     exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)

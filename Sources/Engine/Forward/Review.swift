@@ -114,6 +114,7 @@ extension Core {
       flow.adjacency = 0
       flow.planGeneration = generation
     }
+    letAsk(original)
     limitRefresh(session, original.kind)
   }
 

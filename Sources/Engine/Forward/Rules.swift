@@ -26,6 +26,8 @@ public struct Rules: @unchecked Sendable {
   let masqueradePools: [UnsafeMutableBufferPointer<PortRange>]
   /// Outside addresses (raw) of the masquerades, by index.
   let masqueradeAddresses: [[UInt32]]
+  let triggers: TriggerTable
+  let draws: DrawRanges
   /// Idle times of each forward's sessions.
   let forwardTimeouts: [TickTimeouts]
   /// Some destinations are not translated: their answers come straight to inside addresses.
@@ -35,6 +37,7 @@ public struct Rules: @unchecked Sendable {
   public init(_ plan: Plan) throws(PlanError) {
     guard plan.interfaces.count < Int(Link.none) else { throw .tooMany("interfaces") }
     guard plan.forwards.count < 32_768 else { throw .tooMany("forwards") }
+    guard plan.triggers.count <= Openings.mostTriggers else { throw .tooMany("triggers") }
     var interfaces: [Interface] = []
     for (index, interface) in plan.interfaces.enumerated() {
       let externals =
@@ -70,10 +73,13 @@ public struct Rules: @unchecked Sendable {
     timeouts = TickTimeouts(plan.timeouts)
     defaultPool = Self.copy([PortRange(1024, 65535)])
     masqueradePools = plan.masquerades.map { Self.copy($0.pool) }
-    masqueradeAddresses = plan.masquerades.map { masquerade in
+    let masqueradeAddresses = plan.masquerades.map { masquerade in
       masquerade.externals.isEmpty
         ? interfaces[masquerade.to].firstAddress.map { [$0] } ?? [] : masquerade.externals.map(\.wire)
     }
+    self.masqueradeAddresses = masqueradeAddresses
+    triggers = TriggerTable(plan, addresses: masqueradeAddresses)
+    draws = DrawRanges(plan.masquerades.map(\.pool) + [Array(defaultPool)], without: plan.triggers)
     forwardTimeouts = plan.forwards.map { TickTimeouts($0.timeouts ?? plan.timeouts) }
     hasExceptions = plan.masquerades.contains { !$0.except.isEmpty }
   }
@@ -82,6 +88,7 @@ public struct Rules: @unchecked Sendable {
   public func release() {
     defaultPool.deallocate()
     for pool in masqueradePools { pool.deallocate() }
+    draws.release()
     for interface in interfaces { interface.header.release() }
   }
 
@@ -105,12 +112,10 @@ extension Core {
   var publicTargets: Set<UInt32> { rules.publicTargets }
   var isAlongside: Bool { rules.isAlongside }
   var timeouts: TickTimeouts { rules.timeouts }
-  var defaultPool: UnsafeMutableBufferPointer<PortRange> { rules.defaultPool }
   func timeouts(of origin: Origin) -> TickTimeouts {
     if case .forward(let index) = origin.report, index < rules.forwardTimeouts.count {
       return rules.forwardTimeouts[index]
     }
     return rules.timeouts
   }
-  var masqueradePools: [UnsafeMutableBufferPointer<PortRange>] { rules.masqueradePools }
 }

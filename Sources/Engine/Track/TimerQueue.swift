@@ -6,6 +6,8 @@ enum TimerKind: UInt8 {
   case unsolicited
   /// The oldest datagram whose pieces wait for the first one.
   case fragment
+  /// `index` is a place of `Openings`, which may be over.
+  case trigger
 }
 
 struct Timer {
