@@ -11,7 +11,7 @@ extension Core {
     guard let exact else { return nil }
     let rule = plan.triggers[exact]
     let service = Self.service(packet)
-    guard let opening = opening(exact) else {
+    guard let opening = openings[exact] else {
       let text = "closed: no host of \(name(rule.from)) has sent to \(ports(rule.when)) for \(rule.seconds) s"
       tell(Explanation.Candidate(rule: .trigger(exact), won: false, text: text, key: "when"), &survey)
       survey.remedy(
@@ -70,7 +70,7 @@ extension Core {
       let title = title(.trigger(index))
       let text: String
       var name = "when"
-      if let opening = opening(index), opening.owner != packet.source {
+      if let opening = openings[index], opening.owner != packet.source {
         let left = "\(opening.owner) has it, for \(opening.remaining / 1_000_000_000) s more"
         name = "conflict"
         text =

@@ -16,6 +16,14 @@ struct Opening: Equatable {
   var isClosed: Bool { rawValue == 0 }
   var owner: UInt32 { UInt32(truncatingIfNeeded: rawValue &>> 32) }
   var lastAsked: UInt32 { UInt32(truncatingIfNeeded: rawValue) }
+
+  /// Takes over when a session of its owner's has last sent, where that is later.
+  mutating func follow(_ original: FlowLine) {
+    let seen = original.lastSeen
+    if original.key.source == owner, Int32(bitPattern: seen &- lastAsked) > 0 {
+      self = Opening(owner: owner, lastAsked: seen)
+    }
+  }
 }
 
 /// What of a trigger concerns sessions: which of them ask for it, and how long it stays open after they did.
@@ -158,9 +166,9 @@ struct Openings: @unchecked Sendable {
   func trigger(from index: Int, askedBy line: FlowLine) -> Int? {
     let key = line.key
     let port = key.destinationPort.bigEndian
-    guard let words = asked[Self.bits(key.scope, key.ipProtocol)],
-      words[Int(port) / 64] &>> UInt64(port % 64) & 1 == 1, line.newSource != key.source,
-      line.newDestination == key.destination, line.newDestinationPort == key.destinationPort
+    guard line.newSource != key.source, line.newDestination == key.destination,
+      line.newDestinationPort == key.destinationPort, let words = asked[Self.bits(key.scope, key.ipProtocol)],
+      words[Int(port) / 64] &>> UInt64(port % 64) & 1 == 1
     else { return nil }
     return askings.indices[index...].first { trigger in
       let asking = askings[trigger]

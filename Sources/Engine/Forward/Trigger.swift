@@ -86,32 +86,33 @@ extension Core {
 
   /// Renews an opening by what its owner's sessions have sent since, or closes it.
   private mutating func settle(_ trigger: Int, _ opening: Opening) {
-    let last = lastAsked(trigger, opening, wakes: true)
-    let renewed = Opening(owner: opening.owner, lastAsked: last)
+    var renewed = opening
+    eachAsking(from: trigger) { line, asked in
+      guard asked == trigger else { return }
+      // First this: what it sends from now on is seen, what it has sent before is told by its line.
+      letAsk(line)
+      renewed.follow(line)
+    }
     let isOpen = flows.openings.isOpen(renewed, trigger, at: clock.tick)
     _ = flows.openings.exchange(trigger, opening, isOpen ? renewed : .closed)
     if isOpen { arm(trigger) }
   }
 
-  /// When the owner has last asked; walks the whole session table.
-  ///
-  /// - Parameter wakes: sends the next packet of every session that asks for this trigger by the slow path.
-  func lastAsked(_ trigger: Int, _ opening: Opening, wakes: Bool) -> UInt32 {
-    var last = opening.lastAsked
+  /// Calls `body` for each session that asks for a trigger; walks the whole session table.
+  private func eachAsking(from first: Int, _ body: (_ original: FlowLine, _ trigger: Int) -> Void) {
     var session: UInt32 = 1
     while session < flows.sessions.highWater {
       let line = flows.sessions.flow(session &<< 1)
       let state = flows.sessions.common(session).state
       session &+= 1
-      guard state != SessionState.free, state != SessionState.cut, state != SessionState.leaving,
-        flows.openings.trigger(from: trigger, askedBy: line) == trigger
-      else { continue }
-      // First this: what it sends from now on is seen, what it has sent before is told by its line.
-      if wakes { letAsk(line) }
-      let seen = line.lastSeen
-      if line.key.source == opening.owner, Int32(bitPattern: seen &- last) > 0 { last = seen }
+      // A mark's line says when it was cut.
+      if state == SessionState.free || state == SessionState.cut || state == SessionState.leaving { continue }
+      var next = flows.openings.trigger(from: first, askedBy: line)
+      while let trigger = next {
+        body(line, trigger)
+        next = flows.openings.trigger(from: trigger &+ 1, askedBy: line)
+      }
     }
-    return last
   }
 
   /// Has a timer look at an opening when it seems to be over.
@@ -190,19 +191,20 @@ public struct OpeningReport: Sendable, Equatable {
 
 extension Forwarder {
   /// What each trigger of the plan has open; nil for those that are closed. Walks the session table.
-  public var openings: [OpeningReport?] {
-    core.pointee.flows.openings.places.indices.map { core.pointee.opening($0) }
-  }
+  public var openings: [OpeningReport?] { core.pointee.openings }
 }
 
 extension Core {
-  /// Looked up with nothing changed.
-  func opening(_ trigger: Int) -> OpeningReport? {
-    let opening = flows.openings[trigger]
-    guard !opening.isClosed else { return nil }
-    let last = Opening(owner: opening.owner, lastAsked: lastAsked(trigger, opening, wakes: false))
-    let due = clock.time(of: deadline(last, trigger))
-    guard due > clock.now else { return nil }
-    return OpeningReport(owner: IPv4Address(wire: opening.owner), remaining: due &- clock.now)
+  /// By the clock, with nothing changed.
+  var openings: [OpeningReport?] {
+    var openings = flows.openings.places.indices.map { flows.openings[$0] }
+    if openings.contains(where: { !$0.isClosed }) {
+      eachAsking(from: 0) { line, trigger in openings[trigger].follow(line) }
+    }
+    return openings.enumerated().map { trigger, opening in
+      guard flows.openings.isOpen(opening, trigger, at: clock.tick) else { return nil }
+      return OpeningReport(
+        owner: IPv4Address(wire: opening.owner), remaining: clock.time(of: deadline(opening, trigger)) &- clock.now)
+    }
   }
 }
