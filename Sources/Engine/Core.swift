@@ -49,8 +49,9 @@ struct Core {
     counters = Counters(interfaces: plan.interfaces.count)
     links = Self.makeLinks(linked, rules.interfaces)
     tags = Self.makeTags(linked, rules.interfaces)
-    exchangeReserved(ReservedPorts(), rules.forwards.reserved)
+    // Each worker's own: it knows the places that the first one has given.
     exchangeTriggers()
+    exchangeReserved(ReservedPorts(), rules.forwards.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
     for neighbor in plan.neighbors6 {
       guard addPermanent(neighbor) else { throw .tooMany("neighbours") }

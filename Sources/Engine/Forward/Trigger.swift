@@ -203,8 +203,11 @@ extension Core {
     }
     return openings.enumerated().map { trigger, opening in
       guard flows.openings.isOpen(opening, trigger, at: clock.tick) else { return nil }
+      // The last packet's time is rounded up.
+      let whole = UInt64(flows.openings.askings[trigger].duration) &* Clock.nanosecondsPerTick
       return OpeningReport(
-        owner: IPv4Address(wire: opening.owner), remaining: clock.time(of: deadline(opening, trigger)) &- clock.now)
+        owner: IPv4Address(wire: opening.owner),
+        remaining: min(whole, clock.time(of: deadline(opening, trigger)) &- clock.now))
     }
   }
 }
