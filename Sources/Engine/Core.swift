@@ -33,7 +33,8 @@ struct Core {
     self.clock = Clock(now: clock)
     let secret = HashSecret(seed: seed)
     tables = try FlowTables(
-      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), seed: seed, workers: 1,
+      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), hasIPv6: plan.hasIPv6, seed: seed,
+      workers: 1,
       memory: store?.memory)
     flows = Flows(tables, worker: 0)
     flows.quarantine = rules.timeouts.quarantine

@@ -31,7 +31,10 @@ extension Forwarder {
       if length < 34 || ingress == Link.none || slot.pointee.tag != 0 || frame.raw16(12) != EtherType.ipv4.bigEndian {
         let located = Locator.locate(slot, link, tags)
         slot.pointee.ingress = located.interface == Link.none ? link.pointee.first : located.interface
-        guard located.etherType == EtherType.ipv4, located.interface != Link.none else { continue }
+        guard located.etherType == EtherType.ipv4, located.interface != Link.none else {
+          if located.etherType == EtherType.ipv6, located.interface != Link.none { parseIPv6(slot, located, link) }
+          continue
+        }
         network = Int(located.network)
         ingress = located.interface
         if length < network &+ 20 { continue }
@@ -112,7 +115,10 @@ extension Forwarder {
   @inline(never)
   private func secondBucket(_ slot: UnsafeMutablePointer<FrameSlot>) -> UnsafeMutableRawPointer {
     let ip = slot.pointee.bytes + Int(slot.pointee.network)
-    let hash = secret.hash(ip.raw64(IPv4Header.sourceOffset), slot.pointee.rest)
+    let ipv6 = ip + IPv6Header.sourceOffset
+    let addresses =
+      slot.pointee.rest & FlowKey.isIPv6 != 0 ? secret.digest(ipv6, ipv6 + 16) : ip.raw64(IPv4Header.sourceOffset)
+    let hash = secret.hash(addresses, slot.pointee.rest)
     return buckets + Int(truncatingIfNeeded: ((hash &>> 24) & bucketMask) &<< 6)
   }
 
@@ -139,6 +145,8 @@ extension Forwarder {
       slot.pointee.time = now
       let row = counters + Int(slot.pointee.ingress) &* Counters.row
       if slot.pointee.flow != FrameSlot.noFlow, forward(slot, tick, tickUp, generation) {
+        row[Counters.fast] &+= 1
+      } else if slot.pointee.flow != FrameSlot.noFlow, forwardIPv6(slot, tick, tickUp, generation) {
         row[Counters.fast] &+= 1
       } else {
         row[Counters.received] &+= 1
@@ -171,22 +179,41 @@ extension Forwarder {
     let wireLength = isFinished ? total : Offload.wireLength(slot.pointee.offload, IPv4Header(ip))
     guard wireLength <= Int(adjacency.mtu) else { return false }
     let kind = flow.kind
-    if kind == FlowKind.tcp {
-      let common = CommonLine(SessionTable.line(sessionBase, slot.pointee.flow & ~1) + 2 &* FlowLine.bytes)
-      let dataOffset = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
-      let segment = TCPTracker.Segment(transport, payload: total &- 20 &- dataOffset)
-      let word = common.word
-      guard segment.isPlain, word.state == SessionState.established,
-        Int32(bitPattern: flow.lastSeen &+ word.timeout &- tick) > 0
-      else { return false }
-      TCPTracker(common).advance(Int(slot.pointee.flow & 1), segment)
-    } else {
-      guard Int32(bitPattern: flow.lastSeen &+ flow.timeout &- tick) > 0 else { return false }
-    }
+    guard isLive(slot.pointee.flow, flow, transport, length: total &- 20, tick) else { return false }
     let isPartial = !isFinished && Offload.isPartial(slot.pointee.offload, transport: network &+ 20)
     Rewrite.apply(flow, kind: kind, ip: ip, transport: transport, isPartial: isPartial)
     flow.lastSeen = tickUp
     flow.count(bytes: total)
+    handOver(slot, ip, total, adjacency, isFinished: isFinished)
+    return true
+  }
+
+  /// Whether a packet that nothing else is odd about may go by its flow: alive by the clock and, for TCP, an ordinary
+  /// segment of an established connection, which is noted.
+  @inline(__always)
+  func isLive(
+    _ number: UInt32, _ flow: FlowLine, _ transport: UnsafeMutableRawPointer, length: Int, _ tick: UInt32
+  ) -> Bool {
+    guard flow.kind == FlowKind.tcp else { return Int32(bitPattern: flow.lastSeen &+ flow.timeout &- tick) > 0 }
+    let common = CommonLine(SessionTable.line(sessionBase, number & ~1) + 2 &* FlowLine.bytes)
+    let dataOffset = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
+    let segment = TCPTracker.Segment(transport, payload: length &- dataOffset)
+    let word = common.word
+    guard segment.isPlain, word.state == SessionState.established,
+      Int32(bitPattern: flow.lastSeen &+ word.timeout &- tick) > 0
+    else { return false }
+    TCPTracker(common).advance(Int(number & 1), segment)
+    return true
+  }
+
+  /// Writes the link header before a datagram of `total` bytes at `ip` and names the frame's way out.
+  @inline(__always)
+  func handOver(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ ip: UnsafeMutableRawPointer, _ total: Int, _ adjacency: Adjacency,
+    isFinished: Bool
+  ) {
+    let network = Int(slot.pointee.network)
+    let headerLength = Int(adjacency.headerLength)
     let start =
       headerLength == 14
       ? adjacency.writeEthernet(before: ip)
@@ -197,7 +224,6 @@ extension Forwarder {
     slot.pointee.length = UInt32(truncatingIfNeeded: headerLength &+ total)
     slot.pointee.egress = adjacency.egress
     slot.pointee.verdict = .forward
-    return true
   }
 }
 

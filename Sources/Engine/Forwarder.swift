@@ -29,6 +29,8 @@ public struct Forwarder: ~Copyable {
   let buckets: UnsafeMutableRawPointer
   let bucketMask: UInt64
   let sessionBase: UnsafeMutableRawPointer
+  let sideBase: UnsafeMutableRawPointer
+  let hasIPv6: Bool
   let adjacencyBase: UnsafeMutableRawPointer
   let counters: UnsafeMutablePointer<UInt64>
 
@@ -55,6 +57,8 @@ public struct Forwarder: ~Copyable {
     buckets = core.pointee.flows.sessions.index.start
     bucketMask = core.pointee.flows.sessions.index.mask
     sessionBase = core.pointee.flows.sessions.base
+    sideBase = core.pointee.flows.sessions.sides.start
+    hasIPv6 = core.pointee.flows.tables.region.layout.hasIPv6
     adjacencyBase = core.pointee.adjacencies.base
     counters = core.pointee.counters.words
   }

@@ -44,6 +44,9 @@ public struct Plan: Sendable, Equatable {
   public var recorder: RecorderPlan?
 
   public init() {}
+
+  /// Some interface speaks IPv6.
+  public var hasIPv6: Bool { interfaces.contains { !$0.addresses6.isEmpty } }
 }
 
 /// An 802.1Q or 802.1ad tag.
@@ -211,6 +214,8 @@ public struct ForwardPlan: Sendable, Equatable {
   public var deny: [IPv4Prefix] = []
   public var hairpin = true
   public var isEnabled = true
+  /// Its IPv6 side. Where it has no other, `protocols` is empty and `target` of no meaning.
+  public var pinhole: PinholePlan?
   /// Idle times of its sessions; nil: the plan's.
   public var timeouts: TimeoutPlan?
   /// 1-based line in the configuration file.

@@ -56,12 +56,14 @@ public struct SessionReport: Sendable {
     case hairpin
     /// Index into `Plan.triggers`.
     case trigger(Int)
+    /// IPv6 from inside, which needs no rule.
+    case outbound
   }
 
   public struct Direction: Sendable {
     /// As it arrives.
-    public var source: Endpoint
-    public var destination: Endpoint
+    public var source: SessionEnd
+    public var destination: SessionEnd
     public var interface: Int
     public var packets: UInt64
     public var bytes: UInt64

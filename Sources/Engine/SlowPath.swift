@@ -165,7 +165,7 @@ extension Core {
     begin(packet)
   }
 
-  private static func isSYN(_ flags: UInt8) -> Bool {
+  static func isSYN(_ flags: UInt8) -> Bool {
     flags & (TCPHeader.syn | TCPHeader.ack | TCPHeader.rst | TCPHeader.fin) == TCPHeader.syn
   }
 

@@ -221,6 +221,7 @@ public struct Explainer: Sendable {
         ("\(name(plan.masquerades[index].from)) -> \(name(plan.masquerades[index].to))", .masquerade(index))
       case .hairpin: ("hairpin", nil)
       case .trigger(let index): (plan.triggers[index].name, .trigger(index))
+      case .outbound: ("outbound", nil)
       }
     return .init(
       identity: report.identity, state: report.state, rule: rule, place: place(part.map { PlanReference($0) }),

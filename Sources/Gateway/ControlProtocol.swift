@@ -184,12 +184,12 @@ public struct FlowReport: Codable, Sendable {
   }
 
   public var identity: UInt64
-  /// "tcp", "udp", "icmp", or a number.
+  /// "tcp", "udp", "icmp", "icmpv6", or a number.
   public var ipProtocol: String
   public var state: String
-  /// "forward", "trigger", "masquerade" or "hairpin".
+  /// "forward", "trigger", "masquerade", "hairpin" or "outbound".
   public var origin: String
-  /// The forward's or trigger's name, or the masquerade as "from -> to"; empty for hairpin.
+  /// The forward's or trigger's name, or the masquerade as "from -> to"; empty for the others.
   public var rule: String
   public var original: Direction
   public var reply: Direction
@@ -210,6 +210,7 @@ public struct FlowReport: Codable, Sendable {
     case 1: ipProtocol = "icmp"
     case 6: ipProtocol = "tcp"
     case 17: ipProtocol = "udp"
+    case 58: ipProtocol = "icmpv6"
     default: ipProtocol = "\(session.ipProtocol)"
     }
     state = session.state
@@ -220,6 +221,7 @@ public struct FlowReport: Codable, Sendable {
       (origin, rule) = ("masquerade", "\(plan.interfaces[pair.from].name) -> \(plan.interfaces[pair.to].name)")
     case .hairpin: (origin, rule) = ("hairpin", "")
     case .trigger(let index): (origin, rule) = ("trigger", plan.triggers[index].name)
+    case .outbound: (origin, rule) = ("outbound", "")
     }
     original = Direction(session.original, plan)
     reply = Direction(session.reply, plan)

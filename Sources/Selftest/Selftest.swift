@@ -37,6 +37,10 @@ public struct Selftest {
   private func forward(_ index: Int) throws -> SelftestReport.Forward {
     let rule = plan.forwards[index]
     var report = SelftestReport.Forward(name: rule.name, to: "\(rule.target)")
+    guard !rule.protocols.isEmpty else {
+      report.result = .skipped("it has no IPv4 target, and IPv6 is not tried")
+      return report
+    }
     guard let span = rule.spans.first, let external = rule.externals.first else {
       report.result = .skipped("no port is left")
       return report

@@ -92,7 +92,9 @@ extension Plan {
       // Each interface is a link of its own here, so tags tell nothing.
       plan.interfaces[index].tags = []
     }
-    let hops = interfaces.flatMap(\.gateways) + routes.map(\.via) + forwards.map(\.target) + hosts
+    let hops =
+      interfaces.flatMap(\.gateways) + routes.map(\.via) + forwards.filter { !$0.protocols.isEmpty }.map(\.target)
+      + hosts
     for address in Set(hops) where !neighbors.contains(where: { $0.address == address }) {
       guard let home = plan.connected(address) else { continue }
       let mac = MACAddress(0x02_0C_00_00_00_00 + UInt64(address.value))

@@ -39,7 +39,8 @@ struct Trial {
   private static func freeHosts(_ plan: Plan, behind interface: Int) -> [IPv4Address] {
     guard let prefix = plan.interfaces[interface].addresses.first, prefix.length < 31 else { return [] }
     let taken = Set(
-      plan.forwards.map(\.target) + plan.neighbors.map(\.address) + plan.routes.map(\.via)
+      plan.forwards.filter { !$0.protocols.isEmpty }.map(\.target) + plan.neighbors.map(\.address)
+        + plan.routes.map(\.via)
         + plan.interfaces.flatMap { $0.addresses.map(\.address) })
     return (prefix.network.value + 1..<prefix.last.value).lazy.map { IPv4Address($0) }
       .filter { !taken.contains($0) && plan.way(to: $0) == interface }.prefix(17).map { $0 }

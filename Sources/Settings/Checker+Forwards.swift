@@ -8,6 +8,7 @@ extension Checker {
       readForward(element, &names)
     }
     checkOverlaps()
+    checkPinholes()
     plan.forwards = drafts.map(\.plan)
   }
 
@@ -25,9 +26,11 @@ extension Checker {
     let protocols = protocols(fields)
     let outside = outsideOfForward(fields)
     let ports = forwardPorts(fields)
-    let target = forwardTarget(fields)
+    let targets = forwardTargets(fields)
+    let target = targets?.four
     var forward = ForwardPlan(
-      name: name ?? "", protocols: protocols ?? [], interface: outside?.interface ?? 0,
+      name: name ?? "", protocols: targets != nil && target == nil ? [] : protocols ?? [],
+      interface: outside?.interface ?? 0,
       externals: outside?.externals ?? [], isOnInterface: outside?.isOnInterface ?? true,
       isWholeHost: ports?.isWholeHost ?? false, spans: [], target: target?.address ?? IPv4Address(0))
     forward.source = choice(fields, "source", of: [.preserve, .gateway]) ?? .preserve
@@ -49,16 +52,24 @@ extension Checker {
     }
     if let target, fields["source"]?.isInvalid != true { checkWay(to: target, from: outside?.interface, forward) }
     var draft = ForwardDraft(plan: forward, header: fields.place)
-    draft.target6 = target?.address6
+    draft.target6 = targets?.six.map { String($0.piece.text) }
+    draft.target6Piece = targets?.six?.piece
     draft.allow6 = allow?.prefixes6 ?? []
     draft.deny6 = deny?.prefixes6 ?? []
     draft.except = exceptions(fields) ?? []
-    if let ports, let target {
+    if let ports, let targets {
       draft.items = ports.items
-      draft.targetPorts = target.ports
-      checkCounts(draft, target)
-      draft.cut(all: ports.piece)
-      if draft.plan.spans.isEmpty, errors.count == errorsBefore, let except = fields["except"] {
+      if let target {
+        draft.targetPorts = target.ports
+        checkCounts(draft, target)
+        draft.cut(all: ports.piece)
+      } else if let external = fields["external"] {
+        fail(external, "external is an IPv4 address, and to has none; write on, the outside interface")
+      }
+      if let six = targets.six { draft.plan.pinhole = pinhole(six, draft, protocols ?? [], ports.piece) }
+      if draft.plan.spans.isEmpty, draft.plan.pinhole?.ports.isEmpty ?? true, errors.count == errorsBefore,
+        let except = fields["except"]
+      {
         fail(except, "except leaves no port of this forward; leave at least one, or write enabled = false")
       }
     }
@@ -122,7 +133,7 @@ extension Checker {
     return portList(piece, isSet: true).map { PortRange.merged($0.map(\.ports)) }
   }
 
-  /// `allow`, `deny`: prefixes of sources. IPv6 prefixes are good and without effect on IPv4.
+  /// `allow`, `deny`: prefixes of sources of either family.
   private mutating func prefixes(_ fields: Fields, _ key: String) -> (prefixes: [IPv4Prefix], prefixes6: [String])? {
     guard let pieces = strings(fields, key, like: "[\"198.51.100.0/24\"]") else { return nil }
     if pieces.isEmpty, key == "allow", let node = fields[key] {

@@ -6,24 +6,27 @@ struct ForwardTarget {
   var ports: ForwardDraft.TargetPorts
   var addressPiece: Piece
   var portsPiece: Piece?
-  /// Carried along.
-  var address6: String?
+}
+
+/// The one or two targets of a forward, of which at least one is there.
+struct ForwardTargets {
+  var four: ForwardTarget?
+  var six: ForwardTarget6?
 }
 
 extension Checker {
-  /// `to`: required; "192.168.1.10", "192.168.1.10:9090" or "192.168.1.10:9810-9817", or a list of that and an IPv6 target.
-  mutating func forwardTarget(_ fields: Fields) -> ForwardTarget? {
+  /// `to`: required; "192.168.1.10", "192.168.1.10:9090" or "192.168.1.10:9810-9817", an IPv6 target, or a list of both.
+  mutating func forwardTargets(_ fields: Fields) -> ForwardTargets? {
     let example = "\"192.168.1.10\""
     guard require("to", in: fields, "to = \(example)"), let pieces = strings(fields, "to", like: example),
       let node = fields["to"]
     else { return nil }
     var targets: [ForwardTarget] = []
-    var targets6: [String] = []
+    var targets6: [ForwardTarget6] = []
     var isGood = true
     for piece in pieces {
       if piece.text.contains("[") || piece.text.filter({ $0 == ":" }).count > 1 {
-        isGood = checkTarget6(piece) && isGood
-        targets6.append(String(piece.text))
+        if let target = target6(piece) { targets6.append(target) } else { isGood = false }
       } else if let target = target(piece) {
         targets.append(target)
       } else {
@@ -31,13 +34,12 @@ extension Checker {
       }
     }
     guard isGood else { return nil }
-    guard targets.count == 1, targets6.count <= 1 else {
-      let what = targets.isEmpty ? "no IPv4 target" : "more than one target"
+    guard targets.count <= 1, targets6.count <= 1, targets.count + targets6.count > 0 else {
+      let what = targets.count > 1 ? "more than one target" : targets6.count > 1 ? "two IPv6 targets" : "no target"
       fail(node, "to has \(what); write one, like to = \(example), and one IPv6 target beside it at most")
       return nil
     }
-    targets[0].address6 = targets6.first
-    return targets[0]
+    return ForwardTargets(four: targets.first, six: targets6.first)
   }
 
   /// "ADDRESS", "ADDRESS:PORT" or "ADDRESS:FIRST-LAST".
@@ -75,21 +77,6 @@ extension Checker {
       fail(piece, "\(address) is the network or broadcast address of \(prefix.networkPrefix); write a host's")
       return false
     }
-    return true
-  }
-
-  private mutating func checkTarget6(_ piece: Piece) -> Bool {
-    var (address, ports): (Piece, Piece?) = (piece, nil)
-    if piece.text.hasPrefix("["), let end = piece.text.firstIndex(of: "]") {
-      address = piece.part(piece.text[piece.text.index(after: piece.text.startIndex)..<end])
-      let rest = piece.text[piece.text.index(after: end)...]
-      if rest.hasPrefix(":") { ports = piece.part(rest.dropFirst()) } else if !rest.isEmpty { address = piece }
-    }
-    guard let host = IPv6Address(address.text), unusable(host) == nil else {
-      fail(piece, "\(quoted(piece.text)) is no IPv6 target; write it like \"2001:db8::10\" or \"[2001:db8::10]:9090\"")
-      return false
-    }
-    if let ports { return portRange(ports) != nil }
     return true
   }
 

@@ -16,8 +16,9 @@ struct ForwardDraft {
   /// Ascending and disjoint.
   var except: [PortRange] = []
   var targetPorts = TargetPorts.same
-  /// IPv6 parts, carried along.
+  /// IPv6 parts as written.
   var target6: String?
+  var target6Piece: Piece?
   var allow6: [String] = []
   var deny6: [String] = []
   /// For each of `plan.spans`, where it stands in the file.
@@ -29,6 +30,15 @@ struct ForwardDraft {
   /// Cuts `except` out of the ports, and gives each run that is left its target: the k-th port as written goes to the
   /// k-th target port, counted before `except`.
   mutating func cut(all: Piece) {
+    for run in runs(to: targetPorts, all: all) {
+      plan.spans.append(run.span)
+      spanPieces.append(run.piece)
+    }
+  }
+
+  /// The runs that are left of the ports, with where they lead to and where they stand in the file.
+  func runs(to targetPorts: TargetPorts, all: Piece) -> [(span: PortSpan, piece: Piece)] {
+    var runs: [(PortSpan, Piece)] = []
     var offset = 0
     let whole = plan.isWholeHost ? [PortItem(ports: .all, piece: all)] : items
     for item in whole {
@@ -41,10 +51,10 @@ struct ForwardDraft {
           case .range(let range):
             PortSpan(ports: run, target: UInt16(Int(range.first) + skipped), isParallel: true)
           }
-        plan.spans.append(span)
-        spanPieces.append(item.piece)
+        runs.append((span, item.piece))
       }
       offset += item.ports.count
     }
+    return runs
   }
 }

@@ -105,8 +105,10 @@ extension SettingsFile {
     let draft = drafts[index]
     let forward = draft.plan
     let names: [(ForwardPlan.Protocols, String)] = [(.tcp, "tcp"), (.udp, "udp")]
-    let word = forward.protocols.contains(.other) ? "all" : forward.protocols.contains(.echo) ? "any" : nil
-    let protocols = word ?? names.filter { forward.protocols.contains($0.0) }.map(\.1).joined(separator: "+")
+    let hasIPv4 = !forward.protocols.isEmpty || forward.pinhole == nil
+    let meant = hasIPv4 ? forward.protocols : forward.pinhole?.protocols ?? []
+    let word = meant.contains(.other) ? "all" : meant.contains(.echo) ? "any" : nil
+    let protocols = word ?? names.filter { meant.contains($0.0) }.map(\.1).joined(separator: "+")
     let place: (String, Document) =
       forward.isOnInterface
       ? ("on", .text(plan.interfaces[forward.interface].name))
@@ -124,7 +126,7 @@ extension SettingsFile {
       place,
       ("ports", .text(forward.isWholeHost ? "all" : Self.list(draft.items.map(\.ports)))),
       ("except", draft.except.isEmpty ? .absent("nothing") : .text(Self.list(draft.except))),
-      ("to", draft.target6.map { .list([target, .text($0)]) } ?? target),
+      ("to", draft.target6.map { hasIPv4 ? .list([target, .text($0)]) : .text($0) } ?? target),
       ("source", .text(forward.source.rawValue)),
       ("allow", .list((forward.allow.map(\.description) + draft.allow6).map { .text($0) })),
       ("deny", .list((forward.deny.map(\.description) + draft.deny6).map { .text($0) })),

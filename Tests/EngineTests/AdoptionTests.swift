@@ -32,7 +32,7 @@ import Testing
   @Test func `connections, streams, pings and mappings go on under the same outside endpoints`() throws {
     let (first, talk) = try Self.busy()
     let before = first.sessions()
-    let mapped = try #require(before.first { $0.original.source.address == IPv4Address(192, 168, 1, 11) })
+    let mapped = try #require(before.first { $0.original.source.address == .v4(IPv4Address(192, 168, 1, 11)) })
     let outside = mapped.reply.destination
     first.advance(to: 30)
     let (gateway, report) = try first.restarted(Self.plan(), boot: Self.boot)
@@ -155,7 +155,9 @@ import Testing
     let sessions = gateway.sessions()
     #expect(Set(sessions.map(\.reply.source)).count <= sessions.count)
     for session in sessions {
-      let isOurs = [session.original, session.reply].contains { $0.destination.address == IPv4Address(203, 0, 113, 1) }
+      let isOurs = [session.original, session.reply].contains {
+        $0.destination.address == .v4(IPv4Address(203, 0, 113, 1))
+      }
       #expect(isOurs)
     }
     // It works as if nothing had been there, and everything ends.

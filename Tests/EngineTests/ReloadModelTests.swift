@@ -63,7 +63,7 @@ import Testing
 
   /// Sends one more packet of the session's original direction.
   private func check(_ session: SessionReport, _ gateway: TestGateway, _ plan: Plan) throws {
-    func peer(_ end: Engine.Endpoint) -> Peer { Peer(Host(number: end.address.value), end.port) }
+    func peer(_ end: SessionEnd) -> Peer { Peer("\(end)") }
     let (from, to) = (peer(session.original.source), peer(session.original.destination))
     let interface = plan.interfaces[session.original.interface].name
     let packet: Packet = session.ipProtocol == 17 ? .udp(from, to) : .tcp(from, to, .ack)

@@ -61,7 +61,13 @@ let forwardMistakes: [Mistake] = [
   .forward(
     "all to some ports", says: "write to = \"192.168.1.10\"", lines: "ports = \"all\"\nto = \"192.168.1.10:▸80-90\""),
   .forward("two targets", says: "more than one target", lines: "to = ▸[\"192.168.1.10\", \"192.168.1.11\"]"),
-  .forward("only an IPv6 target", says: "no IPv4 target", lines: "to = ▸\"2001:db8::10\""),
+  .forward(
+    "only an IPv6 target on an IPv4 address", says: "external is an IPv4 address",
+    lines: "external = ▸\"203.0.113.1\"\nto = \"2001:db8::10\""),
+  .forward("two IPv6 targets", says: "two IPv6 targets", lines: "to = ▸[\"2001:db8::10\", \"2001:db8::11\"]"),
+  .forward(
+    "IPv6 target ports that do not match", says: "1 outside ports do not match 2",
+    lines: "to = ▸\"[2001:db8::10]:80-81\""),
   .forward("bad IPv6 target", says: "is no IPv6 target", lines: "to = [\"192.168.1.10\", ▸\"[2001:db8::10\"]"),
   .forward("target is us", says: "is interface lan's own address", lines: "to = \"▸192.168.1.1\""),
   .forward("target is a broadcast address", says: "network or broadcast", lines: "to = \"▸192.168.1.255\""),

@@ -15,9 +15,14 @@ extension Core {
   private func direction(_ flow: UInt32) -> SessionReport.Direction {
     let line = flows.sessions.flow(flow)
     let key = line.key
+    let sides = flows.sessions.sides
+    let (source, destination) =
+      key.isIPv6
+      ? (IPAddress.v6(sides.source(flow)), IPAddress.v6(sides.destination(flow)))
+      : (.v4(IPv4Address(wire: key.source)), .v4(IPv4Address(wire: key.destination)))
     return SessionReport.Direction(
-      source: Endpoint(IPv4Address(wire: key.source), key.sourcePort.bigEndian),
-      destination: Endpoint(IPv4Address(wire: key.destination), key.destinationPort.bigEndian),
+      source: SessionEnd(source, key.sourcePort.bigEndian),
+      destination: SessionEnd(destination, key.destinationPort.bigEndian),
       interface: Int(key.scope), packets: line.packets, bytes: line.byteCount)
   }
 }

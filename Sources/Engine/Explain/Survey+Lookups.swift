@@ -69,7 +69,7 @@ extension Core {
     switch origin {
     case .forward(let index): PlanReference(.forward(index))
     case .masquerade(let index): PlanReference(.masquerade(index))
-    case .hairpin: nil
+    case .hairpin, .outbound: nil
     case .trigger(let index): PlanReference(.trigger(index))
     }
   }

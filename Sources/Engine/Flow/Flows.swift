@@ -13,11 +13,12 @@ struct FlowTables: @unchecked Sendable {
   ///   - outsideAddresses: raw, all different.
   ///   - memory: zeroed bytes for the region, as many as its layout says; nil for pages of its own.
   init(
-    capacity: Int, outsideAddresses: [UInt32], seed: UInt64, workers: Int, memory: UnsafeMutableRawPointer? = nil
+    capacity: Int, outsideAddresses: [UInt32], hasIPv6: Bool = false, seed: UInt64, workers: Int,
+    memory: UnsafeMutableRawPointer? = nil
   ) throws(PlanError) {
     let secret = HashSecret(seed: seed)
     self.seed = SplitMix64.mix(seed ^ 0x736C_7569_6365)
-    let layout = RegionLayout(capacity: capacity, pools: outsideAddresses.count + PortPools.spare)
+    let layout = RegionLayout(capacity: capacity, pools: outsideAddresses.count + PortPools.spare, hasIPv6: hasIPv6)
     if let memory { region = Region(layout, at: memory) } else { region = try Region(layout) }
     region.header.write(region.layout, secret: secret, seed: self.seed)
     sessions = SessionTable(region, secret: secret)

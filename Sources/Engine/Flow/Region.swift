@@ -14,15 +14,18 @@ import CIntrinsics
 ///     permits          lines of 32 bytes, line 0 unused
 ///     openings         places of 16 bytes, see `Openings`
 ///     port pools       for each outside address: bitmaps with their summaries for TCP, UDP and echo
+///     side lines       64 bytes for each session place, where there is IPv6: see `SideTable`
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
-  static let version: UInt32 = 3
+  static let version: UInt32 = 4
   static let pageBytes = 4096
 
   /// Sessions, and mappings too.
   let capacity: Int
   /// Outside addresses.
   let pools: Int
+  /// Sessions may be IPv6 sessions.
+  let hasIPv6: Bool
   let sessionBuckets: Int
   let mappingBuckets: Int
 
@@ -34,12 +37,14 @@ struct RegionLayout: Equatable {
   let permitsOffset: Int
   let openingsOffset: Int
   let poolsOffset: Int
+  let sidesOffset: Int
   /// All of it.
   let bytes: Int
 
-  init(capacity: Int, pools: Int) {
+  init(capacity: Int, pools: Int, hasIPv6: Bool = false) {
     self.capacity = capacity
     self.pools = pools
+    self.hasIPv6 = hasIPv6
     sessionBuckets = FlowIndex.buckets(keys: capacity * 2)
     mappingBuckets = FlowIndex.buckets(keys: capacity * 3)
     var end = Self.pageBytes
@@ -56,6 +61,7 @@ struct RegionLayout: Equatable {
     permitsOffset = part((capacity + 1) * PermitLine.bytes)
     openingsOffset = part(Openings.capacity * Openings.placeBytes)
     poolsOffset = part(pools * PortPools.poolBytes)
+    sidesOffset = part(hasIPv6 ? (capacity + 1) * SideTable.bytes : 0)
     bytes = end
   }
 }
@@ -64,7 +70,7 @@ struct RegionLayout: Equatable {
 ///
 ///     offset  0  magic      UInt64
 ///             8  version    UInt32  of the layout
-///            12  -          UInt32
+///            12  IPv6       UInt32  1 where there are side lines
 ///            16  bytes      UInt64  of the whole region
 ///            24  capacity   UInt64
 ///            32  pools      UInt64
@@ -86,7 +92,7 @@ struct RegionHeader {
 
   /// Writes what tells this region from any other.
   func write(_ layout: RegionLayout, secret: HashSecret, seed: UInt64) {
-    store(8, UInt64(RegionLayout.version))
+    store(8, UInt64(RegionLayout.version) | (layout.hasIPv6 ? 1 &<< 32 : 0))
     store(16, UInt64(layout.bytes))
     store(24, UInt64(layout.capacity))
     store(32, UInt64(layout.pools))
@@ -101,10 +107,10 @@ struct RegionHeader {
   /// The layout that a region was written with; nil for anything else. The numbers are checked against one another,
   /// and `bytes` is how many there are.
   func layout(bytes: Int) -> RegionLayout? {
-    guard load(0) == Self.magic, load(8) == UInt64(RegionLayout.version), load(16) == UInt64(bytes),
+    guard load(0) == Self.magic, load(8) & ~(1 &<< 32) == UInt64(RegionLayout.version), load(16) == UInt64(bytes),
       load(24) < UInt64(RegionLayout.maximumCapacity), load(32) <= UInt64(UInt16.max)
     else { return nil }
-    let layout = RegionLayout(capacity: Int(load(24)), pools: Int(load(32)))
+    let layout = RegionLayout(capacity: Int(load(24)), pools: Int(load(32)), hasIPv6: load(8) &>> 32 == 1)
     return layout.bytes == bytes ? layout : nil
   }
 
@@ -156,6 +162,7 @@ struct Region {
   var permits: UnsafeMutableRawPointer { start + layout.permitsOffset }
   var openings: UnsafeMutableRawPointer { start + layout.openingsOffset }
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
+  var sides: SideTable { SideTable(start: start + layout.sidesOffset) }
 }
 
 /// Pages for the engine's tables: zeroed, page-aligned, taken once, given back at the end.

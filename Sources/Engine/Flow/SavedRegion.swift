@@ -92,6 +92,7 @@ public struct SavedRegion {
   let sessionPlaces: UInt32
   let mappingPlaces: UInt32
   let createdSessions: UInt64
+  let hasIPv6: Bool
 
   /// - Parameters:
   ///   - bytes: a whole region, page-aligned; only read, and only while it is adopted.
@@ -115,12 +116,13 @@ public struct SavedRegion {
     sessionPlaces = min(sessions.highWater &- 1, UInt32(layout.capacity))
     mappingPlaces = min(mappings.highWater &- 1, UInt32(layout.capacity))
     createdSessions = region.words.createdSessions.plain
+    hasIPv6 = layout.hasIPv6
   }
 }
 
 extension RegionHeader {
   fileprivate var isOurs: Bool { start.load(as: UInt64.self) == Self.magic }
   fileprivate var isOfThisVersion: Bool {
-    start.load(fromByteOffset: 8, as: UInt64.self) == UInt64(RegionLayout.version)
+    start.load(fromByteOffset: 8, as: UInt32.self) == RegionLayout.version
   }
 }

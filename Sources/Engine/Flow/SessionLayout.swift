@@ -6,7 +6,7 @@ import Synchronization
 
 /// One direction: what a UDP packet touches besides its bucket.
 ///
-///     offset  0  key.addresses     UInt64  raw
+///     offset  0  key.addresses     UInt64  raw; of IPv6 a digest, see `SideTable`
 ///             8  key.rest          UInt64
 ///            16  new addresses     UInt64  raw, as they stand in the IPv4 header afterwards
 ///            24  new ports         UInt32  raw, source in the low half
@@ -332,6 +332,7 @@ struct Origin: Equatable {
   static func masquerade(_ index: Int) -> Origin { Origin(rawValue: 2 &<< 28 | UInt32(truncatingIfNeeded: index)) }
   static var hairpin: Origin { Origin(rawValue: 3 &<< 28) }
   static func trigger(_ index: Int) -> Origin { Origin(rawValue: 4 &<< 28 | UInt32(truncatingIfNeeded: index)) }
+  static var outbound: Origin { Origin(rawValue: 5 &<< 28) }
 
   var report: SessionReport.Origin {
     let index = Int(rawValue & 0x0FFF_FFFF)
@@ -339,6 +340,7 @@ struct Origin: Equatable {
     case 1: .forward(index)
     case 2: .masquerade(index)
     case 4: .trigger(index)
+    case 5: .outbound
     default: .hairpin
     }
   }

@@ -10,11 +10,14 @@ struct SessionTable: @unchecked Sendable {
   let places: PlacePool
   /// First byte of the first place: hoisted by the burst loop.
   let base: UnsafeMutableRawPointer
+  /// Addresses of IPv6 sessions.
+  let sides: SideTable
 
   init(_ region: Region, secret: HashSecret) {
     self.secret = secret
     index = region.sessionIndex
     base = region.sessions
+    sides = region.sides
     places = PlacePool(
       words: region.words.start + SharedWords.sessions, base: base, placeBytes: Self.placeBytes,
       linkOffset: 2 * FlowLine.bytes + CommonLine.linkOffset, capacity: UInt32(region.layout.capacity))

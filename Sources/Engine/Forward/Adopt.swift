@@ -107,14 +107,20 @@ extension Core {
     let word = common.word
     // A mark, or one that was just beginning or ending, is nothing to go on.
     guard (SessionState.open...SessionState.reset).contains(word.state) else { return }
-    guard let draft = draft(place, saved, mappings, adopter) else { return report.damaged += 1 }
     let old = (saved.sessions.flow(place &<< 1), saved.sessions.flow(place &<< 1 | 1))
+    let draft = old.0.key.isIPv6 ? nil : draft(place, saved, mappings, adopter)
+    guard draft != nil || old.0.key.isIPv6 else { return report.damaged += 1 }
     let kind = old.0.kind
     let seen = (old.0.lastSeen &+ adopter.shift, old.1.lastSeen &+ adopter.shift)
     let latest = Int32(bitPattern: seen.0 &- seen.1) >= 0 ? seen.0 : seen.1
     guard Int32(bitPattern: latest &- clock.tickUp) <= 1 else { return report.damaged += 1 }
     guard let session = flows.allocate(at: clock.tick) else { return report.refused += 1 }
-    _ = fill(session, draft, kind)
+    if let draft {
+      _ = fill(session, draft, kind)
+    } else if !refill(session, from: saved, place, interface: adopter.interface) {
+      flows.discard(session)
+      return report.damaged += 1
+    }
     guard isWhole(session, old, kind: kind, word.state) else {
       flows.discard(session)
       return report.damaged += 1
@@ -123,18 +129,19 @@ extension Core {
       flows.discard(session)
       return report.refused += 1
     }
-    let timeout = timeouts(of: origin).idle(kind: kind, key: draft.key, state: word.state)
+    let timeout = timeouts(of: origin).idle(
+      kind: kind, key: flows.sessions.flow(session &<< 1).key, state: word.state)
     guard Int32(bitPattern: latest &+ timeout &- clock.tick) > 0 else {
       flows.discard(session)
       return report.expired += 1
     }
-    guard use(draft) else {
+    guard draft.map({ use($0) }) ?? true else {
       flows.discard(session)
       return report.damaged += 1
     }
     restore(session, old, common, origin, timeout: timeout, seen: seen)
     guard flows.publish(session, as: Self.revived(word, timeout: timeout)) == .made else {
-      abandon(draft)
+      if let draft { abandon(draft) }
       flows.discard(session)
       return report.damaged += 1
     }
@@ -192,12 +199,13 @@ extension Core {
   private func isWhole(_ session: UInt32, _ old: (FlowLine, FlowLine), kind: UInt8, _ state: UInt8) -> Bool {
     let new = (flows.sessions.flow(session &<< 1), flows.sessions.flow(session &<< 1 | 1))
     let number = new.0.key.ipProtocol
+    let icmp = new.0.key.isIPv6 ? ICMPv6.number : IPProtocol.icmp
     let fits =
       switch kind {
       case FlowKind.tcp: number == IPProtocol.tcp && state != SessionState.open
       case FlowKind.udp: number == IPProtocol.udp && state == SessionState.open
-      case FlowKind.echoRequest: number == IPProtocol.icmp && state == SessionState.open
-      case FlowKind.other: !IPProtocol.hasPorts(number) && number != IPProtocol.icmp && state == SessionState.open
+      case FlowKind.echoRequest: number == icmp && state == SessionState.open
+      case FlowKind.other: !IPProtocol.hasPorts(number) && number != icmp && state == SessionState.open
       default: false
       }
     return fits && new.1.kind == old.1.kind && new.0.networkDelta == old.0.networkDelta
@@ -254,7 +262,9 @@ extension Forwarder {
     guard plan.sessions < RegionLayout.maximumCapacity else { throw .tooMany("sessions") }
     let rules = try Rules(plan)
     defer { rules.release() }
-    return RegionLayout(capacity: plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare).bytes
+    return RegionLayout(
+      capacity: plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare, hasIPv6: plan.hasIPv6
+    ).bytes
   }
 
   /// Takes over what an engine has left, as far as the current rules allow. To be called before the first frame.

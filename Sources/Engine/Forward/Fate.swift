@@ -45,6 +45,7 @@ struct SessionView {
 // came now, become the same? Nothing is changed here, so candidates for the next rules can be asked as well.
 extension Rules {
   func fate(of session: UInt32, in flows: Flows) -> Fate {
+    if flows.sessions.flow(session &<< 1).key.isIPv6 { return fate6(of: session, in: flows) }
     let view = SessionView(session, in: flows)
     let isFromOutside = interfaces[view.ingress].isOutside
     guard outsideAddresses[view.key.destination] != nil else { return isFromOutside ? .cut : outbound(view) }

@@ -5,6 +5,8 @@ extension Core {
   /// What cannot wait is settled here: ports that forwards reserve, and static neighbours. Sessions are reviewed later,
   /// each before it is used again.
   mutating func replace(_ new: Rules) throws(PlanError) -> Rules {
+    // Side lines are there from the start, or not at all.
+    guard flows.tables.region.layout.hasIPv6 || !new.plan.hasIPv6 else { throw .tooMany("IPv6 addresses") }
     guard flows.pools.assign(Array(new.outsideAddresses.keys)) else { throw .tooMany("new outside addresses") }
     if generation == Int16.max {
       // Before generations come round nothing may be left of the earlier ones.

@@ -8,6 +8,7 @@ public struct Rules: @unchecked Sendable {
   let routes: RouteTable
   let routes6: RouteTable6
   let forwards: ForwardTable
+  let pinholes: PinholeTable
   /// Outside addresses that are ours, forwards' externals included; raw -> interface.
   let outsideAddresses: [UInt32: Int]
   /// Inside interfaces' own addresses; raw -> interface.
@@ -63,6 +64,7 @@ public struct Rules: @unchecked Sendable {
         interface.addresses6.map(\.address).filter { !$0.isLinkLocal }.map { ($0, index) }
       }, uniquingKeysWith: { first, _ in first })
     forwards = ForwardTable(plan)
+    pinholes = PinholeTable(plan)
     outsideAddresses = outside
     insideAddresses = inside
     let own = Set(interfaces.flatMap { $0.plan.addresses.map(\.address) })

@@ -8,6 +8,10 @@ struct Packet6 {
   /// Bytes of the datagram, as its header says.
   let totalLength: Int
   let chain: IPv6Chain
+  /// The flow's key, once the ports have been found.
+  var key = FlowKey(addresses: 0, rest: 0)
+  /// `free` where it belongs to no flow.
+  var kind = FlowKind.free
   /// Raw TCI bits of PCP and DEI.
   let priority: UInt16
 
@@ -15,8 +19,11 @@ struct Packet6 {
   var destination: IPv6Address { header.destination }
   var transport: UnsafeMutableRawPointer { header.start + chain.offset }
   var transportLength: Int { totalLength &- chain.offset }
+  var tcpFlags: UInt8 { transport.byte(TCPHeader.flagsOffset) }
   /// Bytes of the largest datagram that this becomes on the wire.
-  var wireLength: Int { Offload.wireLength(slot.pointee.offload, self) }
+  var wireLength: Int {
+    Offload.wireLength6(slot.pointee.offload, transport, chain.offset, chain.ipProtocol, transportLength)
+  }
   /// The type of an ICMPv6 message that is there as a whole; nil for anything else.
   var icmpType: UInt8? {
     chain.ipProtocol == ICMPv6.number && !chain.isFragment && transportLength >= 8 ? transport.byte(0) : nil
@@ -31,13 +38,19 @@ struct Packet6 {
 
 extension Offload {
   /// The same as for IPv4: of a super-frame its headers and one segment. A router never cuts what is larger.
-  static func wireLength(_ offload: OffloadHeader, _ packet: Packet6) -> Int {
+  ///
+  /// - Parameters:
+  ///   - network: bytes of all headers before the transport's.
+  ///   - length: bytes from the transport header on.
+  static func wireLength6(
+    _ offload: OffloadHeader, _ transport: UnsafeMutableRawPointer, _ network: Int, _ ipProtocol: UInt8, _ length: Int
+  ) -> Int {
     switch offload.segmentation & 0x7F {
-    case OffloadHeader.segmentTCP6 where packet.chain.ipProtocol == IPProtocol.tcp && packet.transportLength >= 20:
-      packet.chain.offset &+ Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4 &+ Int(offload.segmentSize)
-    case OffloadHeader.segmentUDPL4 where packet.chain.ipProtocol == IPProtocol.udp:
-      packet.chain.offset &+ UDPHeader.length &+ Int(offload.segmentSize)
-    default: packet.totalLength
+    case OffloadHeader.segmentTCP6 where ipProtocol == IPProtocol.tcp && length >= TCPHeader.minimumLength:
+      network &+ Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4 &+ Int(offload.segmentSize)
+    case OffloadHeader.segmentUDPL4 where ipProtocol == IPProtocol.udp:
+      network &+ UDPHeader.length &+ Int(offload.segmentSize)
+    default: network &+ length
     }
   }
 }
@@ -110,25 +123,6 @@ extension Core {
     }
     guard type == ICMPv6.echoRequest, interfaces[owner].plan.ping else { return drop(packet.slot, .toUs) }
     answerEcho(packet)
-  }
-
-  // MARK: For others
-
-  /// Between inside interfaces everything is routed; nothing passes between inside and outside.
-  private mutating func judgeTransit(_ packet: Packet6) {
-    // What belongs to a link stays there (RFC 4890 section 4.3.3).
-    if let type = packet.icmpType, ICMPv6.discovery.contains(type) { return drop(packet.slot, .icmpUnsupported) }
-    let hop = routes6.find(packet.destination)
-    if interfaces[packet.ingress].isOutside, let hop {
-      return drop(packet.slot, interfaces[hop.interface].isOutside ? .outsideToOutside : .insideFromOutside)
-    }
-    guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
-    guard let hop else { return noRoute(packet) }
-    guard !interfaces[hop.interface].isOutside else { return drop(packet.slot, .noMasquerade) }
-    guard let adjacency = adjacency(to: hop) else { return drop(packet.slot, .neighborTableFull) }
-    guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
-    packet.header.takeHop()
-    deliver(packet, over: adjacency)
   }
 
   func fits(_ packet: Packet6, _ adjacency: UInt16) -> Bool { packet.wireLength <= Int(adjacencies[adjacency].mtu) }

@@ -1,0 +1,71 @@
+/// The addresses of IPv6 sessions: a side line of 64 bytes for each session, 32 for each direction, source before
+/// destination as they stand in the packet. Written before the session is published, and never changed.
+///
+///     offset  0  original  2 x 16 bytes
+///            32  reply     2 x 16 bytes
+///
+/// The session's own lines hold a keyed digest of them in the place of IPv4's addresses. That finds a session; these
+/// prove it. Side lines stand in the region only where some interface has IPv6, by the session's place: so none can
+/// run out, and none has to be given back.
+struct SideTable {
+  static let bytes = 64
+
+  /// First byte of the line of place 0; of no meaning where the region has none.
+  let start: UnsafeMutableRawPointer
+
+  @inline(__always)
+  static func line(_ start: UnsafeMutableRawPointer, _ flow: UInt32) -> UnsafeMutableRawPointer {
+    start + (Int(flow &>> 1) &* bytes &+ Int(flow & 1) &* 32)
+  }
+
+  /// Source and destination of a flow's packets.
+  @inline(__always)
+  func line(_ flow: UInt32) -> UnsafeMutableRawPointer { Self.line(start, flow) }
+
+  func source(_ flow: UInt32) -> IPv6Address { IPv6Address(at: line(flow)) }
+  func destination(_ flow: UInt32) -> IPv6Address { IPv6Address(at: line(flow) + 16) }
+
+  /// True where a packet whose 32 address bytes are at `addresses` is the flow's.
+  @inline(__always)
+  static func matches(_ line: UnsafeMutableRawPointer, _ addresses: UnsafeMutableRawPointer) -> Bool {
+    (line.raw64(0) ^ addresses.raw64(0)) | (line.raw64(8) ^ addresses.raw64(8))
+      | (line.raw64(16) ^ addresses.raw64(16)) | (line.raw64(24) ^ addresses.raw64(24)) == 0
+  }
+
+  /// The same where `addresses` has destination before source.
+  static func isTurned(_ line: UnsafeMutableRawPointer, _ addresses: UnsafeMutableRawPointer) -> Bool {
+    line.raw64(0) == addresses.raw64(16) && line.raw64(8) == addresses.raw64(24)
+      && line.raw64(16) == addresses.raw64(0) && line.raw64(24) == addresses.raw64(8)
+  }
+
+  /// Notes a session's addresses: 32 bytes of its original direction, which the reply has the other way round.
+  func fill(_ session: UInt32, _ addresses: UnsafeMutableRawPointer) {
+    let original = line(session &<< 1)
+    original.copyMemory(from: addresses, byteCount: 32)
+    let reply = line(session &<< 1 | 1)
+    reply.copyMemory(from: addresses + 16, byteCount: 16)
+    (reply + 16).copyMemory(from: addresses, byteCount: 16)
+  }
+}
+
+extension FlowKey {
+  /// Set in `rest` of an IPv6 key, whose `addresses` is a digest.
+  static let isIPv6: UInt64 = 1 &<< 56
+
+  @inline(__always)
+  var isIPv6: Bool { rest & Self.isIPv6 != 0 }
+
+  /// An IPv6 key. `ports` may carry `echoReply`.
+  @inline(__always)
+  init(digest: UInt64, ports: UInt64, scope: UInt16, ipProtocol: UInt8) {
+    self.init(addresses: digest, ports: ports | Self.isIPv6, scope: scope, ipProtocol: ipProtocol)
+  }
+}
+
+extension HashSecret {
+  /// Of the 16 bytes of a source and of a destination.
+  @inline(__always)
+  func digest(_ source: UnsafeMutableRawPointer, _ destination: UnsafeMutableRawPointer) -> UInt64 {
+    hash(hash(source.raw64(0), source.raw64(8)), hash(destination.raw64(0), destination.raw64(8)))
+  }
+}
