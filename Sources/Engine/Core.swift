@@ -8,72 +8,68 @@ struct Core {
   var generation: UInt16 = 1
   var pass = ReviewPass()
   var clock: Clock
+  let shared: UnsafeMutablePointer<EngineState.Contents>
   let tables: FlowTables
   var flows: Flows
-  var adjacencies: AdjacencyTable
-  var holds: HoldPool
+  /// No other worker is there.
+  let isAlone: Bool
+  var lockDepth = 0
+  /// Next hops whose frames this worker has in its outbox: see `Core.resolve`.
+  var releases = Releases()
+  /// Held frames whose bytes stand in the outbox.
+  var leaving: LeavingFrames
   var timers: TimerQueue
   /// When the timer for each place of `Openings` is due; 0 for none.
   var armed = [UInt64](repeating: 0, count: Openings.capacity)
   var outbox: Outbox
-  var limiter: ErrorLimiter
-  var unsolicited: UnsolicitedList
   var fragments: FragmentTable
   /// Pieces that wait for the first one of their datagram; apart from `holds`, so that they take nothing from it.
   var fragmentHolds: HoldPool
-  let identifications: IdentificationTable
+  var leavingFragments: LeavingFrames
   var counters: Counters
   let links: UnsafeMutableBufferPointer<Link>
   let tags: UnsafeMutableBufferPointer<TagEntry>
 
-  init(plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64, store: RegionStore? = nil) throws(PlanError) {
-    guard plan.sessions < RegionLayout.maximumCapacity else { throw .tooMany("sessions") }
+  init(plan: Plan, links linked: [[Int]], sharing state: EngineState, worker: Int) throws(PlanError) {
     let rules = try Rules(plan)
     self.rules = rules
-    self.clock = Clock(now: clock)
-    let secret = HashSecret(seed: seed)
-    tables = try FlowTables(
-      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), hasIPv6: plan.hasIPv6, seed: seed,
-      workers: 1,
-      memory: store?.memory)
-    flows = Flows(tables, worker: 0)
+    clock = Clock(now: state.clock)
+    shared = state.place
+    tables = state.place.pointee.tables
+    flows = Flows(tables, worker: worker)
     flows.quarantine = rules.timeouts.quarantine
-    adjacencies = try AdjacencyTable(secret: secret)
-    holds = try HoldPool()
+    isAlone = tables.quiescence.isAlone
+    leaving = LeavingFrames(capacity: HoldPool.usualPlaces)
     timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1 + 2 * Openings.capacity)
     outbox = try Outbox()
-    limiter = ErrorLimiter(secret: secret)
-    unsolicited = UnsolicitedList()
-    fragments = FragmentTable(secret: secret)
+    fragments = FragmentTable(secret: tables.sessions.secret)
     fragmentHolds = try HoldPool(small: 2048, large: 32)
-    identifications = try IdentificationTable(secret: secret)
+    leavingFragments = LeavingFrames(capacity: 2048 + 32)
     counters = Counters(interfaces: plan.interfaces.count)
     links = Self.makeLinks(linked, rules.interfaces)
     tags = Self.makeTags(linked, rules.interfaces)
     // Each worker's own: it knows the places that the first one has given.
     exchangeTriggers()
+    guard worker == 0 else { return }
     exchangeReserved(ReservedPorts(), rules.forwards.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
     for neighbor in plan.neighbors6 {
       guard addPermanent(neighbor) else { throw .tooMany("neighbours") }
     }
-    if let store {
+    if let store = state.store {
+      // What can refuse has not: from here on another engine may take the region over.
       RegionNote(start: store.memory).write(
-        baseTick: self.clock.base, boot: store.boot, seed: seed, interfaces: plan.interfaces.map(\.name))
+        baseTick: clock.base, boot: store.boot, seed: state.seed, interfaces: plan.interfaces.map(\.name))
     }
   }
 
   func release() {
-    tables.release()
-    adjacencies.release()
-    holds.release()
+    leaving.release()
+    leavingFragments.release()
     timers.release()
     outbox.release()
-    limiter.release()
-    unsolicited.release()
     fragments.release()
     fragmentHolds.release()
-    identifications.release()
     counters.release()
     links.deallocate()
     tags.deallocate()
@@ -130,8 +126,10 @@ struct Core {
   /// Begins a call: what the one before left in the outbox is gone.
   mutating func begin() {
     outbox.clear()
-    holds.freeLeft()
-    fragmentHolds.freeLeft()
+    leavingFragments.free(into: &fragmentHolds)
+    if !leaving.isEmpty { locked { $0.leaving.free(into: &$0.holds) } }
+    flows.passBurst()
+    if releases.count > 0 { finishReleases() }
   }
 
   /// Moves the clock on: timers due by then fire first, each at its own time.

@@ -16,7 +16,7 @@ public enum PlanError: Error, CustomStringConvertible {
 /// The engine: bytes, ingress and time in; rewritten bytes, verdict and egress out. It never reads a clock, a random
 /// source, a file or a socket.
 ///
-/// One forwarder belongs to one worker. It owns all its memory from the start and takes none while it runs.
+/// One forwarder belongs to one worker. All memory is taken at the start and none while it runs.
 public struct Forwarder: ~Copyable {
   /// Headroom that every received frame needs: room for the longest link header in place of none, and a virtio header.
   public static let headroom = 64
@@ -33,6 +33,7 @@ public struct Forwarder: ~Copyable {
   let hasIPv6: Bool
   let adjacencyBase: UnsafeMutableRawPointer
   let counters: UnsafeMutablePointer<UInt64>
+  private let ownState: EngineState?
 
   /// - Parameters:
   ///   - plan: every Ethernet interface has a MAC, every interface an MTU.
@@ -43,14 +44,37 @@ public struct Forwarder: ~Copyable {
   public init(
     plan: Plan, links linked: [[Int]], seed: UInt64, clock: UInt64, store: RegionStore? = nil
   ) throws(PlanError) {
+    let state = try EngineState(plan: plan, seed: seed, clock: clock, store: store)
+    do {
+      try self.init(plan: plan, links: linked, sharing: state, worker: 0, owns: state)
+    } catch {
+      state.release()
+      throw error
+    }
+  }
+
+  /// One worker of several.
+  ///
+  /// - Parameters:
+  ///   - plan: the one that `state` was made for.
+  ///   - state: lives longer than this forwarder.
+  ///   - worker: 0 first, then the others; each is one thread's.
+  public init(plan: Plan, links linked: [[Int]], sharing state: EngineState, worker: Int) throws(PlanError) {
+    try self.init(plan: plan, links: linked, sharing: state, worker: worker, owns: nil)
+  }
+
+  private init(
+    plan: Plan, links linked: [[Int]], sharing state: EngineState, worker: Int, owns owned: EngineState?
+  ) throws(PlanError) {
     let core = UnsafeMutablePointer<Core>.allocate(capacity: 1)
     do {
-      core.initialize(to: try Core(plan: plan, links: linked, seed: seed, clock: clock, store: store))
+      core.initialize(to: try Core(plan: plan, links: linked, sharing: state, worker: worker))
     } catch {
       core.deallocate()
       throw error
     }
     self.core = core
+    ownState = owned
     links = core.pointee.links.baseAddress!
     tags = core.pointee.tags
     secret = core.pointee.flows.sessions.secret
@@ -67,6 +91,7 @@ public struct Forwarder: ~Copyable {
     core.pointee.release()
     core.deinitialize(count: 1)
     core.deallocate()
+    ownState?.release()
   }
 
   /// Judges `count` frames in order. The outbox of the call before is gone with it.
@@ -90,11 +115,20 @@ public struct Forwarder: ~Copyable {
 
   public var interfaceCount: Int { core.pointee.interfaces.count }
 
+  /// Before a sleep: until `wake`, no other worker waits for this one. False where it should wake soon, since memory that
+  /// it has taken out of the tables waits for other workers.
+  public mutating func sleep() -> Bool { core.pointee.flows.sleep() }
+
+  /// After a sleep.
+  public mutating func wake() { core.pointee.flows.passBurst() }
+
   /// The engine's clock, in nanoseconds.
   public var clock: UInt64 { core.pointee.clock.now }
 
   /// When the next timer is due that would do something visible; `UInt64.max` for none.
-  public var nextDeadline: UInt64 { core.pointee.timers.nextDue }
+  public var nextDeadline: UInt64 {
+    core.pointee.releases.count > 0 ? core.pointee.clock.now : core.pointee.timers.nextDue
+  }
 
   /// When the last live session expires, if no frame comes any more; the clock if there is none.
   public var idleDeadline: UInt64 {

@@ -12,14 +12,15 @@ public struct InterfaceCounts: Sendable, Equatable {
 
   public init() {}
 
+  /// A gauge may have gone up in one worker and down in another.
   public static func += (left: inout Self, right: Self) {
-    left.received += right.received
-    left.forwarded += right.forwarded
-    left.dropped += right.dropped
-    left.consumed += right.consumed
-    left.passed += right.passed
-    left.held += right.held
-    left.generated += right.generated
+    left.received &+= right.received
+    left.forwarded &+= right.forwarded
+    left.dropped &+= right.dropped
+    left.consumed &+= right.consumed
+    left.passed &+= right.passed
+    left.held &+= right.held
+    left.generated &+= right.generated
   }
 }
 

@@ -12,6 +12,10 @@ protocol Judge: ~Copyable {
   var nextDeadline: UInt64 { get }
   /// Frames made by the last call of `process` or `advance`.
   var outbox: UnsafeBufferPointer<OutboxFrame> { get }
+  /// Before a sleep: until `wake`, no other worker waits for this one. False where it should wake soon.
+  mutating func sleep() -> Bool
+  /// After a sleep, before anything else.
+  mutating func wake()
   /// A forwarded frame that came in on interface `ingress` could not be sent.
   mutating func takeBack(ingress: Int, reason: DropReason)
   /// Judges one frame and tells why it got its verdict; nil, and nothing judged, where there is no why.

@@ -35,6 +35,8 @@ struct Mirror: Judge, ~Copyable {
   }
 
   mutating func advance(to time: UInt64) {}
+  mutating func sleep() -> Bool { true }
+  mutating func wake() {}
   var nextDeadline: UInt64 { .max }
   var outbox: UnsafeBufferPointer<OutboxFrame> { UnsafeBufferPointer(start: nil, count: 0) }
 

@@ -35,6 +35,8 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private let recorder: FlightRecorder?
   /// Nothing but frames and timers has changed the engine: a recording from its start can be replayed.
   private var isUndisturbed = true
+  /// Nanoseconds to sleep at most while memory of this worker waits for the others.
+  private static var shortSleep: UInt64 { 10_000_000 }
 
   /// - Parameter transmitter: its destinations are the interfaces.
   init(
@@ -152,8 +154,11 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   /// Sleeps until a frame, a question or a timer comes.
   private mutating func sleep(now: UInt64) {
     let deadline = judge.nextDeadline
-    let wait = deadline == .max ? UInt64.max : deadline > now ? deadline &- now : 0
-    if sluice_poll(pollSet, UInt(pollCount), wait) <= 0 { return }
+    var wait = deadline == .max ? UInt64.max : deadline > now ? deadline &- now : 0
+    if !judge.sleep() { wait = min(wait, Self.shortSleep) }
+    let ready = sluice_poll(pollSet, UInt(pollCount), wait)
+    judge.wake()
+    if ready <= 0 { return }
     for index in 0..<pollCount where pollSet[index].revents & Int16(POLLERR) != 0 {
       // A device went down or away. The error is reported once; frames come again when the device is up again.
       for link in 0..<rings.count { _ = rings[link].pointee.takeError() }

@@ -9,7 +9,7 @@ package final class TestGateway {
   package private(set) var plan: Plan
   /// Seconds since the gateway began.
   package private(set) var now: Double
-  private var forwarder: Forwarder
+  private var forwarder: Team
   private let linkOf: [Int]
   private var tally = Tally()
   private var region = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -22,7 +22,9 @@ package final class TestGateway {
   /// - Parameters:
   ///   - boot: gives the engine's tables memory that outlives it, see `restarted`.
   ///   - start: seconds since the first gateway began.
-  package init(_ plan: Plan, seed: UInt64 = 0, boot: BootIdentity? = nil, from start: Double = 0) throws {
+  package init(
+    _ plan: Plan, seed: UInt64 = 0, boot: BootIdentity? = nil, from start: Double = 0, workers: Int? = nil
+  ) throws {
     self.plan = plan
     now = start
     var devices: [String] = []
@@ -46,7 +48,9 @@ package final class TestGateway {
       region.initializeMemory(as: UInt8.self, repeating: 0)
       store = RegionStore(memory: region.baseAddress!, boot: boot)
     }
-    forwarder = try Forwarder(plan: plan, links: links, seed: seed, clock: Self.nanoseconds(start), store: store)
+    forwarder = try Team(
+      plan: plan, links: links, seed: seed, clock: Self.nanoseconds(start), store: store,
+      workers: workers ?? Team.usualCount)
   }
 
   deinit { region.deallocate() }
@@ -188,7 +192,7 @@ package final class TestGateway {
   /// Takes over another plan between two bursts, as a reload does; what left because of it.
   @discardableResult
   package func reload(_ plan: Plan, sourceLocation: SourceLocation = #_sourceLocation) throws -> [Emitted] {
-    try forwarder.replace(try Rules(plan)).release()
+    try forwarder.replace(plan)
     self.plan = plan
     let made = forwarder.outbox.map(emitted)
     tally.made += made.count
@@ -210,7 +214,7 @@ package final class TestGateway {
   package func forecast(_ plan: Plan) throws -> [SessionForecast] {
     let rules = try Rules(plan)
     defer { rules.release() }
-    return forwarder.forecast(under: rules, places: 0..<forwarder.sessionPlaces)
+    return forwarder.forecast(under: rules)
   }
 
   /// Cuts the session of this identity.

@@ -110,11 +110,13 @@ extension Core {
   }
 
   /// The identification of a datagram that leaves in pieces.
-  func newIdentification(_ header: IPv4Header, _ flow: UInt32) -> UInt16 {
+  mutating func newIdentification(_ header: IPv4Header, _ flow: UInt32) -> UInt16 {
     let line = flows.sessions.flow(flow)
-    return identifications.assign(
-      FragmentTable.key(header, scope: line.key.scope), leavingAs: line.newAddresses, at: clock.tick,
-      window: timeouts.identification)
+    return locked {
+      $0.identifications.assign(
+        FragmentTable.key(header, scope: line.key.scope), leavingAs: line.newAddresses, at: $0.clock.tick,
+        window: $0.timeouts.identification)
+    }
   }
 
   // MARK: Later pieces
@@ -218,17 +220,20 @@ extension Core {
     else { return dropPiece(held, .outboxFull) }
     counters.words[Int(frame.ingress) &* Counters.row &+ Counters.held] &-= 1
     counters.add(frame.ingress, Counters.forwarded)
-    fragmentHolds.freeLater(held)
+    leavingFragments.add(held)
   }
 
   /// From waiting for the first piece to waiting for the neighbour.
   private mutating func wait(_ held: UInt16, _ adjacency: UInt16) {
     let length = Int(fragmentHolds[held].length)
-    guard let place = holds.allocate(length: length) else { return dropPiece(held, .neighborQueueFull) }
-    holds[place] = fragmentHolds[held]
-    holds.bytes(place).copyMemory(from: fragmentHolds.bytes(held), byteCount: length)
-    fragmentHolds.free(held)
-    enqueue(place, adjacency)
+    let isHeld = locked { core in
+      guard let place = core.holds.allocate(length: length) else { return false }
+      core.holds[place] = core.fragmentHolds[held]
+      core.holds.bytes(place).copyMemory(from: core.fragmentHolds.bytes(held), byteCount: length)
+      core.enqueue(place, adjacency)
+      return true
+    }
+    if isHeld { fragmentHolds.free(held) } else { dropPiece(held, .neighborQueueFull) }
   }
 
   // MARK: Giving up

@@ -102,7 +102,10 @@ extension Core {
       return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
-    if packet.kind == FlowKind.tcp { unsolicited.forget(draft.replyKey) }
+    if packet.kind == FlowKind.tcp, rules.remembersUnsolicited {
+      let key = draft.replyKey
+      locked { $0.unsolicited.forget(key) }
+    }
     send(packet, by: session &<< 1)
   }
 

@@ -7,7 +7,12 @@ extension Core {
   mutating func replace(_ new: Rules) throws(PlanError) -> Rules {
     // Side lines are there from the start, or not at all.
     guard flows.tables.region.layout.hasIPv6 || !new.plan.hasIPv6 else { throw .tooMany("IPv6 addresses") }
-    guard flows.pools.assign(Array(new.outsideAddresses.keys)) else { throw .tooMany("new outside addresses") }
+    // What all workers share, the first one settles.
+    if flows.worker == 0 {
+      guard flows.pools.assign(Array(new.outsideAddresses.keys)) else { throw .tooMany("new outside addresses") }
+    } else {
+      flows.pools.refresh()
+    }
     if generation == Int16.max {
       // Before generations come round nothing may be left of the earlier ones.
       reviewAll()
@@ -19,9 +24,11 @@ extension Core {
     generation &+= 1
     flows.quarantine = new.timeouts.quarantine
     exchangeTriggers()
-    exchangeReserved(old.forwards.reserved, new.forwards.reserved)
-    exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
-    exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)
+    if flows.worker == 0 {
+      exchangeReserved(old.forwards.reserved, new.forwards.reserved)
+      exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
+      exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)
+    }
     pass.sessionsLeft = flows.sessions.highWater
     pass.mappingsLeft = flows.mappings.highWater
     return old
@@ -60,6 +67,10 @@ extension Core {
   }
 
   private mutating func exchangeNeighbors(_ old: [NeighborPlan], _ new: [NeighborPlan]) {
+    locked { $0.exchangeNeighborsLocked(old, new) }
+  }
+
+  private mutating func exchangeNeighborsLocked(_ old: [NeighborPlan], _ new: [NeighborPlan]) {
     for neighbor in old where !new.contains(neighbor) {
       guard interfaces[neighbor.interface].plan.link == .ethernet,
         let place = adjacencies.find(

@@ -20,6 +20,8 @@ public struct Rules: @unchecked Sendable {
   let publicTargets: Set<UInt32>
   /// In `alongside` mode frames that are not ours are the host's.
   let isAlongside: Bool
+  /// Some interface tells the senders of unsolicited SYNs.
+  let remembersUnsolicited: Bool
   let timeouts: TickTimeouts
   /// Pool of outside ports where no masquerade says otherwise.
   let defaultPool: UnsafeMutableBufferPointer<PortRange>
@@ -72,6 +74,7 @@ public struct Rules: @unchecked Sendable {
       plan.forwards.filter { $0.isEnabled && $0.externals.contains($0.target) && !own.contains($0.target) }
         .map(\.target.wire))
     isAlongside = plan.mode == .alongside
+    remembersUnsolicited = plan.interfaces.contains { $0.unsolicited == .unreachable }
     timeouts = TickTimeouts(plan.timeouts)
     defaultPool = Self.copy([PortRange(1024, 65535)])
     masqueradePools = plan.masquerades.map { Self.copy($0.pool) }

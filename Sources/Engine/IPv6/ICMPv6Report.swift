@@ -50,7 +50,9 @@ extension Core {
     guard Self.mayReport(about, length: length), let own = interfaces[ingress].six?.firstAddress,
       let hop = routes6.find(to, over: ingress), let place = adjacency(to: hop)
     else { return }
-    guard limiter.allows(flows.sessions.secret.digest(to), at: clock.now) else { return counters.add(.errorLimited) }
+    guard locked({ $0.limiter.allows($0.flows.sessions.secret.digest(to), at: $0.clock.now) }) else {
+      return counters.add(.errorLimited)
+    }
     let message = 8 &+ min(length, Self.mostOfReport6 &- IPv6Header.length &- 8)
     guard let ip = outbox.room(for: IPv6Header.length &+ message) else { return }
     let header = IPv6Header(ip)

@@ -61,13 +61,14 @@ extension Core {
     let flags = packet.transport.byte(DiscoveryMessage.flags)
     let isSolicited = flags & DiscoveryMessage.solicited != 0
     guard !isSolicited || !packet.destination.isMulticast else { return drop(packet.slot, .malformedICMP) }
-    if let known = adjacencies.find(egress: packet.slot.pointee.ingress, address: target) {
-      let adjacency = adjacencies[known]
+    locked { core in
+      guard let known = core.adjacencies.find(egress: packet.slot.pointee.ingress, address: target) else { return }
+      let adjacency = core.adjacencies[known]
       let told = mac ?? (isSolicited && adjacency.hasLinkAddress ? adjacency.line.rawMAC(0) : nil)
       let isOther = adjacency.hasLinkAddress && told != adjacency.line.rawMAC(0)
       // Without the override flag another link address is a second opinion, such as an anycast neighbour's.
       if let told, !isOther || flags & DiscoveryMessage.overrides != 0 {
-        learn(target, told, on: packet.ingress, mayInsert: false)
+        core.learn(target, told, on: packet.ingress, mayInsert: false)
       }
     }
     consume(packet.slot)
@@ -96,6 +97,10 @@ extension Core {
   }
 
   private mutating func learn(_ address: IPv6Address, _ mac: UInt64, on ingress: Int, mayInsert: Bool) {
+    locked { $0.learnLocked(address, mac, on: ingress, mayInsert: mayInsert) }
+  }
+
+  private mutating func learnLocked(_ address: IPv6Address, _ mac: UInt64, on ingress: Int, mayInsert: Bool) {
     let egress = UInt16(truncatingIfNeeded: ingress)
     // Someone else with our address changes nothing here.
     guard own6[address] == nil, let six = interfaces[ingress].six, !six.owns(address) else { return }
@@ -116,10 +121,12 @@ extension Core {
     guard interfaces[neighbor.interface].plan.link == .ethernet else { return true }
     let hop = RouteTable6.Hop(interface: neighbor.interface, address: neighbor.address)
     guard let place = adjacency(to: hop) else { return false }
-    // Whatever waits for it goes out now.
-    if adjacencies[place].holdCount > 0 { resolve(place, neighbor.mac.raw) }
-    adjacencies.setLinkAddress(place, neighbor.mac.raw)
-    adjacencies[place].state = AdjacencyState.permanent
+    locked { core in
+      // Whatever waits for it goes out now.
+      if core.adjacencies[place].holdCount > 0 { core.resolve(place, neighbor.mac.raw) }
+      core.adjacencies.setLinkAddress(place, neighbor.mac.raw)
+      core.adjacencies[place].state = AdjacencyState.permanent
+    }
     return true
   }
 
@@ -127,10 +134,10 @@ extension Core {
   mutating func exchangeNeighbors(_ old: [NeighborPlan6], _ new: [NeighborPlan6]) {
     for neighbor in old where !new.contains(neighbor) {
       let egress = UInt16(truncatingIfNeeded: neighbor.interface)
-      if interfaces[neighbor.interface].plan.link == .ethernet,
-        let place = adjacencies.find(egress: egress, address: neighbor.address)
-      {
-        adjacencies[place].state = AdjacencyState.unknown
+      guard interfaces[neighbor.interface].plan.link == .ethernet else { continue }
+      locked { core in
+        guard let place = core.adjacencies.find(egress: egress, address: neighbor.address) else { return }
+        core.adjacencies[place].state = AdjacencyState.unknown
       }
     }
     for neighbor in new where !old.contains(neighbor) { _ = addPermanent(neighbor) }

@@ -149,6 +149,14 @@ extension Core {
     let isPlain = interface.plan.link == .rawIP
     let address = isPlain ? IPv6Address.unspecified : hop.address
     if let found = adjacencies.find(egress: egress, address: address) { return found }
+    return locked { $0.insertAdjacency(egress, address, interface, isPlain: isPlain) }
+  }
+
+  private mutating func insertAdjacency(
+    _ egress: UInt16, _ address: IPv6Address, _ interface: Interface, isPlain: Bool
+  ) -> UInt16? {
+    // Another worker may have come first.
+    if let found = adjacencies.find(egress: egress, address: address) { return found }
     func insert() -> UInt16? {
       adjacencies.insert(egress: egress, address: address, mtu: interface.mtu, header: interface.header)
     }

@@ -40,6 +40,10 @@ extension Core {
   }
 
   private mutating func learn(_ address: IPv4Address, _ mac: UInt64, on ingress: Int, mayInsert: Bool) {
+    locked { $0.learnLocked(address, mac, on: ingress, mayInsert: mayInsert) }
+  }
+
+  private mutating func learnLocked(_ address: IPv4Address, _ mac: UInt64, on ingress: Int, mayInsert: Bool) {
     let egress = UInt16(truncatingIfNeeded: ingress)
     if let known = adjacencies.find(egress: egress, address: address.wire) {
       if mayInsert || adjacencies[known].state != AdjacencyState.unknown { resolve(known, mac) }

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// A next hop with the link header that leads to it: one cache line, shared by all sessions that go there.
 ///
 ///     offset  0  header        24 bytes, the first `header length` of them in use
@@ -14,6 +16,9 @@
 ///            47  family        UInt8   0 = IPv4, 1 = IPv6: the address stands in a table of its own
 ///            48  asked since   UInt64  nanoseconds
 ///            56  next          UInt16  of the hash chain
+///
+/// Whoever changes one holds the lock of `EngineState`. The packet path reads it without: state, link address and the
+/// time until which that is fresh are single words, the address written before the state.
 struct Adjacency {
   static let bytes = 64
 
@@ -35,8 +40,8 @@ struct Adjacency {
   var headerLength: UInt8 { load(24) }
   @inline(__always)
   var state: UInt8 {
-    get { load(25) }
-    nonmutating set { store(25, newValue) }
+    get { shared8(line, 25).pointee.load(ordering: .acquiring) }
+    nonmutating set { shared8(line, 25).pointee.store(newValue, ordering: .releasing) }
   }
   @inline(__always)
   var egress: UInt16 { load(26) }
@@ -45,8 +50,8 @@ struct Adjacency {
   var address: UInt32 { load(32) }
   @inline(__always)
   var freshUntil: UInt32 {
-    get { load(36) }
-    nonmutating set { store(36, newValue) }
+    get { shared32(line, 36).plain }
+    nonmutating set { shared32(line, 36).plain = newValue }
   }
   var holdHead: UInt16 {
     get { load(40) }
@@ -72,8 +77,14 @@ struct Adjacency {
     nonmutating set { store(48, newValue) }
   }
   var next: UInt16 {
-    get { load(56) }
-    nonmutating set { store(56, newValue) }
+    get { shared16(line, 56).pointee.load(ordering: .acquiring) }
+    nonmutating set { shared16(line, 56).pointee.store(newValue, ordering: .releasing) }
+  }
+  /// The header's first eight bytes: the link address, and two of our own.
+  @inline(__always)
+  var headerStart: UInt64 {
+    get { shared64(line, 0).plain }
+    nonmutating set { shared64(line, 0).plain = newValue }
   }
 
   /// Frames can go out without another look.
@@ -93,7 +104,7 @@ struct Adjacency {
   @inline(__always)
   func writeEthernet(before network: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     let start = network - 14
-    start.putRaw(load(0, UInt64.self), 0)
+    start.putRaw(headerStart, 0)
     start.putRaw(line.raw32(8), 8)
     start.putRaw(line.raw16(12), 12)
     return start
@@ -107,7 +118,8 @@ struct Adjacency {
     if length == 14 { return writeEthernet(before: network) }
     let start = network - length
     guard length != 0 else { return start }
-    start.copyMemory(from: line, byteCount: length)
+    start.putRaw(headerStart, 0)
+    (start + 8).copyMemory(from: line + 8, byteCount: length &- 8)
     start.putRaw(start.raw16(14) | priority, 14)
     if length == 22 { start.putRaw(start.raw16(18) | priority, 18) }
     return start
@@ -162,20 +174,20 @@ struct AdjacencyTable {
   /// Of an IPv6 next hop.
   func address6(_ place: UInt16) -> IPv6Address { IPv6Address(at: addresses6.start + Int(place) &* 16) }
 
-  private func head(_ egress: UInt16, _ address: UInt32) -> UnsafeMutablePointer<UInt16> {
+  private func head(_ egress: UInt16, _ address: UInt32) -> UnsafeMutablePointer<Atomic<UInt16>> {
     head(secret.hash(UInt64(address), UInt64(egress)))
   }
 
-  private func head(_ egress: UInt16, _ address: IPv6Address) -> UnsafeMutablePointer<UInt16> {
+  private func head(_ egress: UInt16, _ address: IPv6Address) -> UnsafeMutablePointer<Atomic<UInt16>> {
     head(secret.hash(secret.digest(address), UInt64(egress)))
   }
 
-  private func head(_ hash: UInt64) -> UnsafeMutablePointer<UInt16> {
-    heads.start.assumingMemoryBound(to: UInt16.self) + Int(truncatingIfNeeded: hash & 0xFFFF)
+  private func head(_ hash: UInt64) -> UnsafeMutablePointer<Atomic<UInt16>> {
+    shared16(heads.start, Int(truncatingIfNeeded: hash & 0xFFFF) &* 2)
   }
 
   func find(egress: UInt16, address: UInt32) -> UInt16? {
-    var candidate = head(egress, address).pointee
+    var candidate = head(egress, address).pointee.load(ordering: .acquiring)
     while candidate != 0 {
       let adjacency = self[candidate]
       if adjacency.address == address, adjacency.egress == egress, !adjacency.isIPv6 { return candidate }
@@ -185,7 +197,7 @@ struct AdjacencyTable {
   }
 
   func find(egress: UInt16, address: IPv6Address) -> UInt16? {
-    var candidate = head(egress, address).pointee
+    var candidate = head(egress, address).pointee.load(ordering: .acquiring)
     while candidate != 0 {
       let adjacency = self[candidate]
       if adjacency.isIPv6, adjacency.egress == egress, address6(candidate) == address { return candidate }
@@ -227,9 +239,9 @@ struct AdjacencyTable {
     return place
   }
 
-  private func chain(_ place: UInt16, to head: UnsafeMutablePointer<UInt16>) {
-    self[place].next = head.pointee
-    head.pointee = place
+  private func chain(_ place: UInt16, to head: UnsafeMutablePointer<Atomic<UInt16>>) {
+    self[place].next = head.plain
+    head.pointee.store(place, ordering: .releasing)
   }
 
   /// Frees every adjacency that nobody waits for and that has no fresh link address. True where that freed any.
@@ -253,11 +265,11 @@ struct AdjacencyTable {
   private func unchain(_ place: UInt16) {
     let egress = self[place].egress
     let head = self[place].isIPv6 ? head(egress, address6(place)) : head(egress, self[place].address)
-    if head.pointee == place {
-      head.pointee = self[place].next
+    if head.plain == place {
+      head.pointee.store(self[place].next, ordering: .releasing)
       return
     }
-    var candidate = head.pointee
+    var candidate = head.plain
     while candidate != 0 {
       if self[candidate].next == place {
         self[candidate].next = self[place].next
@@ -268,7 +280,11 @@ struct AdjacencyTable {
   }
 
   /// Sets the link address of the next hop.
-  func setLinkAddress(_ adjacency: UInt16, _ mac: UInt64) { self[adjacency].line.putMAC(mac, 0) }
+  func setLinkAddress(_ adjacency: UInt16, _ mac: UInt64) {
+    var start = self[adjacency].headerStart
+    withUnsafeMutableBytes(of: &start) { $0.baseAddress!.putMAC(mac, 0) }
+    self[adjacency].headerStart = start
+  }
 }
 
 /// The header that an interface's frames begin with; destination all zero where it is not known yet.

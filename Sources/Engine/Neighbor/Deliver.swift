@@ -16,6 +16,14 @@ extension Core {
     let isPlain = interface.plan.link == .rawIP
     let address = isPlain ? 0 : hop.address.wire
     if let found = adjacencies.find(egress: egress, address: address) { return found }
+    return locked { $0.insertAdjacency(egress, address, interface, isPlain: isPlain) }
+  }
+
+  private mutating func insertAdjacency(
+    _ egress: UInt16, _ address: UInt32, _ interface: Interface, isPlain: Bool
+  ) -> UInt16? {
+    // Another worker may have come first.
+    if let found = adjacencies.find(egress: egress, address: address) { return found }
     let made =
       adjacencies.insert(egress: egress, address: address, mtu: interface.mtu, header: interface.header)
       ?? (reclaimAdjacencies()
@@ -26,8 +34,11 @@ extension Core {
   }
 
   /// Makes room among 65,535 neighbours. Rare, so it may walk all sessions: none of them counts its users.
+  ///
+  /// With several workers nothing is taken back: another one may be about to give a session an adjacency that it has
+  /// just found.
   mutating func reclaimAdjacencies() -> Bool {
-    guard adjacencies.reclaim(at: clock.tick) else { return false }
+    guard isAlone, adjacencies.reclaim(at: clock.tick) else { return false }
     for flow in 2..<max(2, flows.sessions.highWater &<< 1) {
       let line = flows.sessions.flow(flow)
       if adjacencies[line.adjacency].state == AdjacencyState.free { line.adjacency = 0 }
@@ -98,10 +109,12 @@ extension Core {
       }
       return
     }
-    guard let held = holds.allocate(length: length) else { return }
-    holds[held] = HeldFrame(length: UInt32(truncatingIfNeeded: length))
-    holds.bytes(held).copyMemory(from: ip, byteCount: length)
-    enqueue(held, place)
+    locked { core in
+      guard let held = core.holds.allocate(length: length) else { return }
+      core.holds[held] = HeldFrame(length: UInt32(truncatingIfNeeded: length))
+      core.holds.bytes(held).copyMemory(from: ip, byteCount: length)
+      core.enqueue(held, place)
+    }
   }
 
   /// Puts a datagram into the outbox with its link header, in pieces if it is larger than the MTU; IPv6 is never cut on its
@@ -160,6 +173,11 @@ extension Core {
 
   /// True where the link address is known. One that has grown old is used on while it is asked for again.
   mutating func canSend(_ place: UInt16) -> Bool {
+    if adjacencies[place].isReady(at: clock.tick) { return true }
+    return locked { $0.canSendUnready(place) }
+  }
+
+  private mutating func canSendUnready(_ place: UInt16) -> Bool {
     let adjacency = adjacencies[place]
     if adjacency.isReady(at: clock.tick) { return true }
     switch adjacency.state {
@@ -167,6 +185,8 @@ extension Core {
       ask(place, AdjacencyState.probing)
       return true
     case AdjacencyState.probing: return true
+    // This worker's own outbox keeps the order.
+    case AdjacencyState.asking where releases.contains(place): return true
     case AdjacencyState.unknown:
       ask(place, AdjacencyState.asking)
       return false
@@ -191,7 +211,9 @@ extension Core {
     adjacency.askedSince &+ UInt64(adjacency.asks) &* Self.askInterval
   }
 
-  mutating func neighborTimer(_ place: UInt16) {
+  mutating func neighborTimer(_ place: UInt16) { locked { $0.neighborIsDue(place) } }
+
+  private mutating func neighborIsDue(_ place: UInt16) {
     let adjacency = adjacencies[place]
     guard adjacency.state == AdjacencyState.asking || adjacency.state == AdjacencyState.probing,
       // A timer of an earlier round, which was answered.
@@ -208,20 +230,57 @@ extension Core {
   }
 
   /// A next hop has told its link address.
-  mutating func resolve(_ place: UInt16, _ mac: UInt64) {
+  ///
+  /// With several workers it counts as known only when what waited has been sent: until then the others' frames wait
+  /// behind it, so that none overtakes one of its own flow (G6).
+  mutating func resolve(_ place: UInt16, _ mac: UInt64) { locked { $0.learnLinkAddress(place, mac) } }
+
+  private mutating func learnLinkAddress(_ place: UInt16, _ mac: UInt64) {
     let adjacency = adjacencies[place]
     guard adjacency.state != AdjacencyState.permanent else { return }
     if !adjacency.hasLinkAddress { counters.add(.neighborResolved) }
     adjacencies.setLinkAddress(place, mac)
-    adjacency.state = AdjacencyState.resolved
     adjacency.freshUntil = clock.tickUp &+ Self.freshTicks
+    if !isAlone, adjacency.state == AdjacencyState.asking, adjacency.holdCount > 0, releases.add(place) {
+      // Its timers mean nothing any more.
+      adjacency.asks = 0
+      release(place)
+      return
+    }
+    adjacency.state = AdjacencyState.resolved
     release(place)
+  }
+
+  /// The outbox with what waited has been sent: now the others may send too, unless more has come to wait.
+  mutating func finishReleases() {
+    locked { core in
+      var place = core.releases.first
+      while let next = place {
+        let adjacency = core.adjacencies[next]
+        if adjacency.state != AdjacencyState.asking {
+          core.releases.remove(next)
+        } else if adjacency.holdCount == 0 {
+          adjacency.state = AdjacencyState.resolved
+          core.releases.remove(next)
+        } else {
+          core.release(next)
+        }
+        place = core.releases.next(after: next)
+      }
+    }
   }
 
   // MARK: Holding
 
   /// Copies a datagram, rewritten already, to wait for its next hop. `network` is where it stands in its frame.
   mutating func hold(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ ip: UnsafeMutableRawPointer, length: Int, network: Int,
+    priority: UInt16, _ place: UInt16, _ untranslated: Untranslated?
+  ) {
+    locked { $0.holdNow(slot, ip, length: length, network: network, priority: priority, place, untranslated) }
+  }
+
+  private mutating func holdNow(
     _ slot: UnsafeMutablePointer<FrameSlot>, _ ip: UnsafeMutableRawPointer, length: Int, network: Int,
     priority: UInt16, _ place: UInt16, _ untranslated: Untranslated?
   ) {
@@ -281,7 +340,7 @@ extension Core {
       } else {
         counters.add(adjacencies[place].egress, Counters.generated)
       }
-      holds.freeLater(held)
+      leaving.add(held)
     }
   }
 

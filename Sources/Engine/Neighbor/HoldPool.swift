@@ -67,16 +67,14 @@ struct HoldPool {
   private let largePages: Pages
   private var freeSmall: UInt16 = 0
   private var freeLarge: UInt16 = 0
-  /// Places whose bytes stand in the outbox: free again after it is gone.
-  private let leaving: UnsafeMutablePointer<UInt16>
-  private var leavingCount = 0
+
+  static let usualPlaces = 4095 + 64
 
   init(small: Int = 4095, large: Int = 64) throws(PlanError) {
     self.small = small
     let total = small + large
     frames = .allocate(capacity: total + 1)
     frames.initialize(repeating: HeldFrame(), count: total + 1)
-    leaving = .allocate(capacity: total)
     smallPages = try Pages(bytes: (small + 1) * Self.smallBytes)
     largePages = try Pages(bytes: large * Self.largeBytes)
     for place in (1...total).reversed() { free(UInt16(place)) }
@@ -84,7 +82,6 @@ struct HoldPool {
 
   func release() {
     frames.deallocate()
-    leaving.deallocate()
     smallPages.release()
     largePages.release()
   }
@@ -129,17 +126,28 @@ struct HoldPool {
       freeLarge = place
     }
   }
+}
 
-  /// Frees the place with the next call's `freeLeft`.
-  mutating func freeLater(_ place: UInt16) {
-    leaving[leavingCount] = place
-    leavingCount &+= 1
+/// Places of a pool whose bytes stand in one worker's outbox: free again after it is gone.
+struct LeavingFrames {
+  private let places: UnsafeMutablePointer<UInt16>
+  private var count = 0
+
+  init(capacity: Int) { places = .allocate(capacity: capacity) }
+
+  func release() { places.deallocate() }
+
+  var isEmpty: Bool { count == 0 }
+
+  mutating func add(_ place: UInt16) {
+    places[count] = place
+    count &+= 1
   }
 
-  mutating func freeLeft() {
-    while leavingCount > 0 {
-      leavingCount &-= 1
-      free(leaving[leavingCount])
+  mutating func free(into pool: inout HoldPool) {
+    while count > 0 {
+      count &-= 1
+      pool.free(places[count])
     }
   }
 }

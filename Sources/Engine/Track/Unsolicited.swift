@@ -73,17 +73,24 @@ extension Core {
       if packet.kind == FlowKind.udp {
         report(packet, .unreachable(code: 3))
       } else if packet.kind == FlowKind.tcp, packet.tcpFlags & TCPHeader.syn != 0,
-        let place = unsolicited.remember(
-          packet.key, packet.header, length: packet.totalLength, ingress: packet.slot.pointee.ingress)
+        let place = locked({
+          $0.unsolicited.remember(
+            packet.key, packet.header, length: packet.totalLength, ingress: packet.slot.pointee.ingress)
+        })
       {
-        if !timers.add(at: clock.now &+ timeouts.unsolicited, .unsolicited, place) { _ = unsolicited.take(place) }
+        if !timers.add(at: clock.now &+ timeouts.unsolicited, .unsolicited, place) {
+          locked { _ = $0.unsolicited.take(place) }
+        }
       }
     }
     drop(packet.slot, reason)
   }
 
   mutating func unsolicitedTimer(_ place: UInt32) {
-    guard let syn = unsolicited.take(place) else { return }
-    report(syn.header, length: syn.length, on: syn.ingress, .unreachable(code: 3))
+    // The bytes stay where they are until the place is used again, which needs the lock.
+    locked { core in
+      guard let syn = core.unsolicited.take(place) else { return }
+      core.report(syn.header, length: syn.length, on: syn.ingress, .unreachable(code: 3))
+    }
   }
 }

@@ -89,7 +89,9 @@ extension Core {
     guard Self.mayReport(about), let own = interfaces[ingress].firstAddress,
       let hop = routes.find(IPv4Address(wire: about.source), over: ingress), let place = adjacency(to: hop)
     else { return }
-    guard limiter.allows(UInt64(about.source), at: clock.now) else { return counters.add(.errorLimited) }
+    guard locked({ $0.limiter.allows(UInt64(about.source), at: $0.clock.now) }) else {
+      return counters.add(.errorLimited)
+    }
     let quote = min(length, Self.maximumReport &- 28)
     guard let ip = outbox.room(for: 28 &+ quote) else { return }
     let icmp = ip + 20

@@ -6,7 +6,9 @@ extension Core {
     guard packet.kind == FlowKind.tcp, packet.tcpFlags & TCPHeader.rst == 0,
       let hop = routes.find(packet.source, over: packet.ingress), let place = adjacency(to: hop)
     else { return }
-    guard limiter.allows(UInt64(packet.header.source), at: clock.now) else { return counters.add(.errorLimited) }
+    guard locked({ $0.limiter.allows(UInt64(packet.header.source), at: $0.clock.now) }) else {
+      return counters.add(.errorLimited)
+    }
     guard let ip = outbox.room(for: 40) else { return }
     let from = packet.transport
     let hasACK = packet.tcpFlags & TCPHeader.ack != 0
