@@ -9,7 +9,7 @@ public struct EngineState: @unchecked Sendable {
   let place: UnsafeMutablePointer<Contents>
   let seed: UInt64
   /// First time, in nanoseconds: every worker's ticks count from here.
-  let clock: UInt64
+  public let clock: UInt64
 
   struct Contents: ~Copyable {
     let tables: FlowTables

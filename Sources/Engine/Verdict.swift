@@ -160,6 +160,14 @@ public enum Event: UInt8, Sendable, CaseIterable {
   case triggerStolen
   case triggerRefused
 
+  /// Counted by the table that all workers share, not by each of them.
+  public var isOfTable: Bool {
+    switch self {
+    case .sessionCreated, .sessionExpired, .mappingCreated, .mappingExpired: true
+    default: false
+    }
+  }
+
   public var name: String {
     switch self {
     case .portChanged: "port-changed"

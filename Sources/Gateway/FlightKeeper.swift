@@ -79,7 +79,7 @@ extension GatewayRun {
     }
     do {
       return ControlAnswer(
-        recorded: try flight.write(worker, to: directory, plan: complete.plan, settings: settings))
+        recorded: try flight.write(crew.first, to: directory, plan: complete.plan, settings: settings))
     } catch {
       return ControlAnswer(error: "\(error)")
     }

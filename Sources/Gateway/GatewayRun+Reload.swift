@@ -73,24 +73,18 @@ extension GatewayRun {
       settings = new
       return false
     }
-    let rules: Rules
-    do { rules = try Rules(next.plan) } catch { throw Refusal(mistakes: ["\(error)"]) }
     let before = quieting.rules
     let after = QuietingRules.rules(for: next.plan, links: next.links)
     do {
       try quieting.replace(zip(before, after).map { $0.union($1) })
     } catch {
-      rules.release()
       putBack(before)
       throw Refusal(mistakes: ["\(error)"])
     }
-    let answer = worker.mailbox.demand(.replace(rules))
-    guard let old = answer.replaced else {
-      rules.release()
+    if let refusal = crew.replace(next.plan) {
       putBack(before)
-      throw Refusal(mistakes: ["restart needed: \(answer.refusal ?? "the engine refuses the new rules")"])
+      throw Refusal(mistakes: ["restart needed: \(refusal)"])
     }
-    old.release()
     settings = new
     complete = next
     do { try quieting.replace(after) } catch { logger.error("\(error)") }
@@ -124,9 +118,9 @@ extension GatewayRun {
     do { rules = try Rules(next.plan) } catch { throw Refusal(mistakes: ["\(error)"]) }
     defer { rules.release() }
     var kept: [ForecastReport.Session] = []
-    let places = worker.mailbox.demand(.report(sessionLimit: 0)).places
+    let places = crew.demand(.report(sessionLimit: 0)).places
     for start in stride(from: 0, to: places, by: 4096) {
-      let part = worker.mailbox.demand(.forecast(rules, places: start..<min(start + 4096, places)))
+      let part = crew.demand(.forecast(rules, places: start..<min(start + 4096, places)))
       for forecast in part.forecasts {
         switch forecast.fate {
         case .kept: report.kept += 1

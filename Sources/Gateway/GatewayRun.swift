@@ -34,13 +34,13 @@ public struct GatewayRun: ~Copyable {
   private let signals: HostSignals
   let quieting: HostQuieting
   private let control: ControlServer
-  let worker: WorkerThread
+  let crew: Crew
   private let addresses: AddressWatch
   private var sharing: RingSharing
   /// Of each link.
   private let descriptors: [[Int32]]
   private let started = monotonicTime()
-  /// Outlives the worker, whose tables stand in it.
+  /// Outlives the crew, whose tables stand in it.
   private let state: StateFile?
   private var rings: [RingStatistics]
   private var watch: DeviceWatch
@@ -75,13 +75,11 @@ public struct GatewayRun: ~Copyable {
     }
     do {
       // What can fail without touching anything comes first.
-      let state = try KeptState.open(complete.plan, options, logger)
-      let saved = state?.saved(logger)
+      let kept = try KeptState.open(complete.plan, options, logger)
+      let saved = kept?.saved(logger)
       let seed = options.seed ?? saved?.seed ?? UInt64.random(in: .min ... .max)
-      var forwarder = try Forwarder(
-        plan: complete.plan, links: complete.links.interfacesOfLinks, seed: seed, clock: monotonicTime(),
-        store: state?.store)
-      if let saved { state?.adopt(saved, into: &forwarder, logger) }
+      var engines = try CrewEngines(complete, seed: seed, store: kept?.store)
+      if let saved { kept?.adopt(saved, into: &engines, logger) }
       let signals = try HostSignals()
       let control = try ControlServer(path: options.controlPath ?? ControlSocket.defaultPath)
       let links = complete.links.links
@@ -92,20 +90,17 @@ public struct GatewayRun: ~Copyable {
           let roles = Set(link.interfaces.map { complete.plan.interfaces[$0].role })
           let peer: Steering.Peer = roles == [.outside] ? .source : roles == [.inside] ? .destination : .either
           return RingLink(device: link.device, macs: link.macs, peer: peer)
-        }, kind: complete.plan.ring, workers: 1)
-      let rings = try sharing.open()
+        }, kind: complete.plan.ring, workers: complete.plan.workers)
+      let gear = try CrewGear(
+        workers: complete.plan.workers, sharing: &sharing, devices: complete.links.deviceOfInterface)
       try sharing.start()
-      let transmitter = try Transmitter.open(devices: complete.links.deviceOfInterface)
-      let mailbox = try Mailbox()
       let addresses = try AddressWatch()
-      try state?.file.replace()
+      try kept?.file.replace()
       try Privileges.drop()
       return try GatewayRun(
         settings: settings, complete: complete, options: options, logger: logger, seed: seed, signals: signals,
         quieting: quieting, control: control,
-        addresses: addresses, state: state?.file, mailbox: mailbox, forwarder: forwarder, sharing: sharing,
-        rings: rings,
-        transmitter: transmitter)
+        addresses: addresses, state: kept?.file, sharing: sharing, engines: engines, gear: gear)
     } catch let error as GatewayError {
       throw error
     } catch let error as SystemError {
@@ -118,25 +113,16 @@ public struct GatewayRun: ~Copyable {
   private init(
     settings: SettingsFile, complete: CompletePlan, options: GatewayOptions, logger: Logger, seed: UInt64,
     signals: consuming HostSignals,
-    quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, state: StateFile?, mailbox: Mailbox,
-    forwarder: consuming Forwarder,
-    sharing: RingSharing, rings: consuming RingSet, transmitter: consuming Transmitter
+    quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, state: StateFile?,
+    sharing: RingSharing, engines: consuming CrewEngines, gear: consuming CrewGear
   ) throws(GatewayError) {
-    let descriptors = rings.descriptors
+    let descriptors = gear.descriptors
     let links = complete.links.interfacesOfLinks
-    flight = complete.plan.recorder.map { FlightKeeper($0, seed: seed, clock: forwarder.clock, links: links) }
+    flight = complete.plan.recorder.map { FlightKeeper($0, seed: seed, clock: engines.clock, links: links) }
     let recorder = complete.plan.recorder.map {
       FlightRecorder(links: links.count, bytes: $0.memory, isWhole: $0.isWhole, burst: WorkerOptions().burst)
     }
-    var workerOptions = WorkerOptions()
-    // A worker that spins where others wait for the core makes them wait longer.
-    if complete.plan.workers >= sysconf(Int32(_SC_NPROCESSORS_ONLN)) { workerOptions.spin = 0 }
-    if let microseconds = complete.plan.spinMicroseconds { workerOptions.spin = UInt64(microseconds) * 1000 }
-    workerOptions.core = complete.plan.cores.first
-    worker = try WorkerThread.start(
-      Worker(
-        judge: forwarder, rings: rings, transmitter: transmitter, interfaceCount: complete.plan.interfaces.count,
-        mailbox: mailbox, options: workerOptions, recorder: recorder))
+    crew = try Crew.start(engines, complete, gear, recorder: recorder)
     self.settings = settings
     self.complete = complete
     self.addresses = addresses
@@ -227,7 +213,7 @@ public struct GatewayRun: ~Copyable {
 
   private mutating func everySecond() {
     readRings()
-    flight?.look(worker, plan: complete.plan, settings: settings, logger: logger)
+    flight?.look(crew.first, plan: complete.plan, settings: settings, logger: logger)
     for change in watch.changes() { logger.warning("\(change)") }
   }
 
@@ -236,8 +222,8 @@ public struct GatewayRun: ~Copyable {
     switch request.command {
     case .status, .flows:
       let isList = request.command == .flows
-      guard let report = worker.mailbox.ask(.report(sessionLimit: isList ? limit : 0), within: 2000) else {
-        return ControlAnswer(error: "the worker is too busy to answer")
+      guard let report = crew.report(sessionLimit: isList ? limit : 0, within: 2000) else {
+        return ControlAnswer(error: "a worker is too busy to answer")
       }
       if isList { return ControlAnswer(flows: report.sessions.map { FlowReport($0, complete.plan) }) }
       readRings()
@@ -268,8 +254,8 @@ public struct GatewayRun: ~Copyable {
         return ControlAnswer(error: "\"\(wanted.match)\" is no libpcap filter: \(error)")
       }
     }
-    guard let report = worker.mailbox.ask(question, within: 2000) else {
-      return ControlAnswer(error: "the worker is too busy to answer")
+    guard let report = crew.askAll(question, within: 2000) else {
+      return ControlAnswer(error: "a worker is too busy to answer")
     }
     if request.command == .explain && !report.isWatching {
       return ControlAnswer(error: "frames are being explained to somebody else; wait until that is over")
@@ -280,10 +266,10 @@ public struct GatewayRun: ~Copyable {
   /// Shows one session, or ends it.
   private func answerSession(_ request: ControlRequest) -> ControlAnswer {
     guard let identity = request.identity else { return ControlAnswer(error: "no session is named") }
-    guard let session = worker.mailbox.demand(.session(identity: identity)).session else {
+    guard let session = crew.demand(.session(identity: identity)).session else {
       return ControlAnswer(error: "there is no session \(identity); `flow list` tells which there are")
     }
-    if request.command == .kill, !worker.mailbox.demand(.cut(identity: identity)).isFound {
+    if request.command == .kill, !crew.demand(.cut(identity: identity)).isFound {
       return ControlAnswer(error: "session \(identity) has ended by itself")
     }
     return ControlAnswer(flows: [FlowReport(session, complete.plan)])
@@ -305,7 +291,7 @@ public struct GatewayRun: ~Copyable {
 
   private mutating func finish() {
     everySecond()
-    let report = worker.stop()
+    let report = crew.stop()
     sharing.deallocate()
     quieting.remove()
     let status = status(report)

@@ -36,8 +36,8 @@ struct KeptState {
   }
 
   /// Has the engine take over what an earlier gateway has left, and says what came of it.
-  func adopt(_ saved: SavedRegion, into forwarder: inout Forwarder, _ logger: Logger) {
-    let report = forwarder.adopt(saved)
+  func adopt(_ saved: SavedRegion, into engines: inout CrewEngines, _ logger: Logger) {
+    let report = engines.adopt(saved)
     logger.notice(
       """
       \(file.path): \(report.sessions) sessions and \(report.mappings) mappings go on, \(report.expired) are over, \

@@ -35,6 +35,10 @@ extension Checker {
       }
     }
     plan.recorder = recorder
+    // It can be replayed because one worker has seen every frame.
+    if plan.workers > 1 {
+      fail(node, "the recorder keeps the frames of one worker, and there are \(plan.workers); set workers = 1 with it")
+    }
   }
 }
 

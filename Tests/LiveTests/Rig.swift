@@ -70,10 +70,24 @@ struct Rig {
       gateway = nil
       try KernelNAT.start(in: network)
     case .sluice(let text, let arguments):
-      let path = try network.write(text, to: "sluice.toml")
+      let path = try network.write(Self.withUsualWorkers(text), to: "sluice.toml")
       gateway = try LabGateway(
         network: network, executable: Self.executable, configuration: path, arguments: arguments)
     }
+  }
+
+  /// The configuration with `workers` workers, unless it says how many itself, or records what one of them sees.
+  static func with(workers: Int, _ text: String) -> String {
+    if text.contains("workers") || text.contains("[recorder]") { return text }
+    if let engine = text.range(of: "[engine]\n") {
+      return text.replacingCharacters(in: engine, with: "[engine]\nworkers = \(workers)\n")
+    }
+    return "[engine]\nworkers = \(workers)\n" + text
+  }
+
+  /// `SLUICE_TEST_WORKERS` gives every test's gateway so many workers.
+  private static func withUsualWorkers(_ text: String) -> String {
+    ProcessInfo.processInfo.environment["SLUICE_TEST_WORKERS"].flatMap(Int.init).map { with(workers: $0, text) } ?? text
   }
 
   // MARK: - Traffic

@@ -24,6 +24,7 @@ let engineMistakes: [Mistake] = [
   .added("recorder of no such frames", says: "did you mean \"headers\"?", text: "[recorder]\nframes = ▸\"header\""),
   .added("recorder's relative path", says: "no absolute path", text: "[recorder]\ndirectory = ▸\"flight\""),
   .added("trigger that is no reason", says: "no drop reason", text: "[recorder]\ntriggers = [\"no-port\", ▸\"none\"]"),
+  .added("recorder of two workers", says: "set workers = 1", text: "[engine]\nworkers = 2\n▸[recorder]"),
   .added("recorder's unknown key", says: "did you mean \"memory\"?", text: "[recorder]\n▸memry = \"16MiB\""),
   .added("section as a value", says: "[timeouts] is a list", text: "▸[[timeouts]]\nudp = \"5m\""),
   .added("pick-up of the wrong type", says: "pick-up = true or", text: "[engine]\npick-up = ▸\"yes\""),

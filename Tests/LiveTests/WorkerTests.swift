@@ -1,0 +1,37 @@
+import Foundation
+import Lab
+import Testing
+
+extension Live {
+  /// Two workers, each with rings of its own, on one table.
+  @Suite struct WorkerTests {
+    private static let configuration = Rig.with(workers: 2, LabNetwork.configuration)
+
+    @Test("two workers: 200 connections at once, bulk both ways, and every frame accounted for")
+    func twoWorkers() throws {
+      try Rig.with("workers", forwarder: .sluice(Self.configuration)) { rig in
+        let urls = "http://\(LabNetwork.gatewayOutside)/bytes/[100001-100200]"
+        let report = try rig.shell(
+          .client,
+          "curl -sS --fail --parallel --parallel-immediate --parallel-max 200 -o /dev/null "
+            + "-w '%{http_code} %{size_download}\\n' '\(urls)' | sort")
+        #expect(report == (100_001...100_200).map { "200 \($0)" }.joined(separator: "\n"))
+        let count = 100_000_000
+        let truth = try rig.truth(bytes: count)
+        try #expect(rig.digest(.client, LabNetwork.gatewayOutside, bytes: count) == truth)
+        try #expect(rig.uploadDigest(bytes: count) == truth)
+        try #expect(rig.checksumErrors() == 0)
+
+        // The main thread and two workers.
+        let gateway = try #require(rig.gateway)
+        let threads = try rig.shell(.gateway, "ls /proc/\(gateway.process.pid)/task | wc -l")
+        #expect(try #require(Int(threads)) >= 3)
+        let status = try gateway.ask(["status", "--json"]).output
+        let json = try #require(JSONSerialization.jsonObject(with: Data(status.utf8)) as? [String: Any])
+        let frames = try #require(json["frames"] as? [String: Int])
+        let settled = ["forwarded", "dropped", "consumed", "passed", "held"].reduce(0) { $0 + (frames[$1] ?? 0) }
+        #expect(frames["received"] == settled && settled > 1000)
+      }
+    }
+  }
+}
