@@ -267,10 +267,4 @@ struct Flows {
     sessions.common(session).word = SessionWord(rawValue: 0)
     sessionPlaces.retire(session)
   }
-
-  /// Gives everything that is in use this generation of the rules.
-  func restamp(_ generation: UInt16) {
-    for flow in 2..<max(2, sessions.highWater &<< 1) { sessions.flow(flow).planGeneration = generation }
-    for mapping in 1..<max(1, mappings.highWater) { mappings[mapping].planGeneration = generation }
-  }
 }

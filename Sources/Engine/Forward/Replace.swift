@@ -1,5 +1,8 @@
 // New rules in the place of the old ones, between two bursts.
 extension Core {
+  /// After so many replacements every session is reviewed at once: half of what signed difference can tell.
+  private static var reviewedGenerations: UInt16 { 1 << 14 }
+
   /// Takes the new rules over and returns the old ones. Interfaces, links and capacity are the same in both.
   ///
   /// What cannot wait is settled here: ports that forwards reserve, and static neighbours. Sessions are reviewed later,
@@ -13,12 +16,6 @@ extension Core {
     } else {
       flows.pools.refresh()
     }
-    if generation == Int16.max {
-      // Before generations come round nothing may be left of the earlier ones.
-      reviewAll()
-      flows.restamp(0)
-      generation = 0
-    }
     let old = rules
     rules = new
     generation &+= 1
@@ -27,7 +24,10 @@ extension Core {
     if flows.worker == 0 {
       exchangeReserved(old.forwards.reserved, new.forwards.reserved)
       exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
+      exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
       exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)
+      // Generations come round: none may be left that is too old to be told from a new one.
+      if generation % Self.reviewedGenerations == 0 { reviewAll() }
     }
     pass.sessionsLeft = flows.sessions.highWater
     pass.mappingsLeft = flows.mappings.highWater
