@@ -8,10 +8,16 @@ import Testing
     $0.forward("web", .both, ports: "8080", to: "192.168.1.10:80")
     $0.forward("unknown", .udp, ports: "9000-9100", to: "192.168.1.77")
   })
+  /// With one forward retargeted, and the other gone.
+  private static let otherPlan = Plan.masqueraded(more: {
+    $0.forward("web", .both, ports: "8080", to: "192.168.1.20:80")
+  })
+  private static let boot = BootIdentity(high: 1, low: 2)
 
-  /// Random traffic over few endpoints, in bursts, with answers, new neighbours and time that passes.
+  /// Random traffic over few endpoints, in bursts, with answers, new neighbours, other rules, restarts and time that
+  /// passes.
   private func run(workers: Int, seed: UInt64) throws -> [String] {
-    let gateway = try TestGateway(Self.plan, seed: 3, workers: workers)
+    var gateway = try TestGateway(Self.plan, seed: 3, boot: Self.boot, workers: workers)
     var random = TestRandom(seed)
     var log: [String] = []
     var time = 0.0
@@ -50,10 +56,23 @@ import Testing
         time += Double(random.next() % 6000) / 100
         log += Self.lines(gateway.advance(to: time))
       }
+      switch random.next() % 24 {
+      case 0: log += Self.lines(try gateway.reload(gateway.plan == Self.plan ? Self.otherPlan : Self.plan))
+      case 1:
+        log += Self.counts(gateway)
+        let report: AdoptionReport
+        (gateway, report) = try gateway.restarted(gateway.plan, boot: Self.boot)
+        log.append("\(report.sessions) \(report.mappings) \(report.refused) \(report.damaged)")
+      default: break
+      }
     }
-    log.append("\(gateway.totals) \(gateway.sessionCounts)")
-    log += Event.allCases.map { "\($0.name) \(gateway.count(of: $0))" }
-    return log
+    // Every worker's pass after the last change of the rules comes to its end.
+    log += Self.lines(gateway.advance(to: time + 60))
+    return log + Self.counts(gateway)
+  }
+
+  private static func counts(_ gateway: TestGateway) -> [String] {
+    ["\(gateway.totals) \(gateway.sessionCounts)"] + Event.allCases.map { "\($0.name) \(gateway.count(of: $0))" }
   }
 
   /// Requests that are due at the same time, of several workers, have no order among them.

@@ -10,6 +10,7 @@ package final class TestGateway {
   /// Seconds since the gateway began.
   package private(set) var now: Double
   private var forwarder: Team
+  private let workers: Int
   private let linkOf: [Int]
   private var tally = Tally()
   private var region = UnsafeMutableRawBufferPointer(start: nil, count: 0)
@@ -26,6 +27,7 @@ package final class TestGateway {
     _ plan: Plan, seed: UInt64 = 0, boot: BootIdentity? = nil, from start: Double = 0, workers: Int? = nil
   ) throws {
     self.plan = plan
+    self.workers = workers ?? Team.usualCount
     now = start
     var devices: [String] = []
     var links: [[Int]] = []
@@ -50,7 +52,7 @@ package final class TestGateway {
     }
     forwarder = try Team(
       plan: plan, links: links, seed: seed, clock: Self.nanoseconds(start), store: store,
-      workers: workers ?? Team.usualCount)
+      workers: self.workers)
   }
 
   deinit { region.deallocate() }
@@ -64,14 +66,16 @@ package final class TestGateway {
 
   /// Another engine, with what this one leaves if it is killed now.
   ///
-  /// - Parameter pause: seconds until it starts.
+  /// - Parameters:
+  ///   - pause: seconds until it starts.
+  ///   - workers: nil for as many as before.
   package func restarted(
-    _ plan: Plan, boot: BootIdentity, downFor pause: Double = 0
+    _ plan: Plan, boot: BootIdentity, downFor pause: Double = 0, workers: Int? = nil
   ) throws -> (TestGateway, AdoptionReport) {
     let copy = regionCopy
     defer { copy.deallocate() }
     let saved = try SavedRegion(copy, boot: boot)
-    let next = try TestGateway(plan, seed: saved.seed, boot: boot, from: now + pause)
+    let next = try TestGateway(plan, seed: saved.seed, boot: boot, from: now + pause, workers: workers ?? self.workers)
     return (next, next.adopt(saved))
   }
 

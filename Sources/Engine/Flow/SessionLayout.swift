@@ -101,9 +101,9 @@ struct FlowLine {
   }
   /// The burst loop knows by the timeout of 0 that such a packet is the slow path's.
   var keepsSession: Bool {
-    get { load(39, UInt8.self) == 0 }
+    get { shared8(line, 39).pointee.load(ordering: .relaxed) == 0 }
     nonmutating set {
-      store(39, newValue ? UInt8(0) : 1)
+      shared8(line, 39).pointee.store(newValue ? 0 : 1, ordering: .relaxed)
       if !newValue { timeout = 0 }
     }
   }

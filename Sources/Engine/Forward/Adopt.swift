@@ -236,7 +236,7 @@ extension Core {
     }
     let common = flows.sessions.common(session)
     common.origin = origin
-    limitRefresh(session, old.0.kind)
+    limitRefresh(session, old.0.kind, origin)
     common.copyWindows(from: oldCommon)
     letAsk(flows.sessions.flow(session &<< 1))
   }

@@ -152,14 +152,14 @@ extension Core {
     reply.lastSeen = clock.tickUp
     original.planGeneration = generation
     reply.planGeneration = generation
-    limitRefresh(session, kind)
+    limitRefresh(session, kind, draft.origin)
     inheritAge(session)
     return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
   }
 
   /// Where inbound datagrams keep no mapping alive, the direction that they go in refreshes nothing (RFC 4787 REQ-6).
-  func limitRefresh(_ session: UInt32, _ kind: UInt8) {
-    guard kind == FlowKind.udp, case .masquerade(let index) = flows.sessions.common(session).origin.report,
+  func limitRefresh(_ session: UInt32, _ kind: UInt8, _ origin: Origin) {
+    guard kind == FlowKind.udp, case .masquerade(let index) = origin.report,
       !plan.masquerades[index].inboundRefresh
     else { return }
     let isInbound = interfaces[Int(flows.sessions.flow(session &<< 1).key.scope)].isOutside

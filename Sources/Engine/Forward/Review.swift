@@ -115,7 +115,7 @@ extension Core {
       flow.planGeneration = generation
     }
     letAsk(original)
-    limitRefresh(session, original.kind)
+    limitRefresh(session, original.kind, origin)
   }
 
   /// Brings a mapping up to the current rules. False where it is gone.
