@@ -2,6 +2,7 @@ import Capture
 import Engine
 import Explain
 import PacketIO
+import Synchronization
 
 /// What a client wants explained: the next frames that match, bounded in number and time.
 public struct WatchRequest: Codable, Sendable {
@@ -25,16 +26,22 @@ public struct WatchRequest: Codable, Sendable {
   }
 }
 
-/// A watch over a worker's frames. While it lasts the worker judges them one at a time; before and after it costs one
-/// comparison a burst.
+/// A watch over the frames of all workers, each of which has a copy. While it lasts a worker judges them one at a time;
+/// before and after it costs one comparison a burst.
 struct FrameWatch: Sendable {
+  /// How many frames have been explained, by whichever worker.
+  private final class Count: Sendable {
+    let frames = Atomic(0)
+  }
+
   private let filter: CaptureFilter?
   private let explainer: Explainer
   /// What the frames of each link begin with.
   private let links: [CaptureLink]
   private let deadline: UInt64
-  private var left: Int
-  private var seen = 0
+  private let most: Int
+  private let count = Count()
+  private var hasEnded = false
   private(set) var reports: [ExplanationReport] = []
 
   /// - Throws: libpcap's complaint about the filter.
@@ -45,10 +52,15 @@ struct FrameWatch: Sendable {
     filter = request.match.isEmpty ? nil : try CaptureFilter(request.match)
     self.explainer = explainer
     deadline = now + UInt64(request.seconds) * 1_000_000_000
-    left = request.count
+    most = request.count
   }
 
-  func isOver(at now: UInt64) -> Bool { left == 0 || now >= deadline }
+  func isOver(at now: UInt64) -> Bool {
+    hasEnded || now >= deadline || count.frames.load(ordering: .relaxed) >= most
+  }
+
+  /// The rules are others now, and it knows the names of the old ones.
+  mutating func end() { hasEnded = true }
 
   /// Takes what has been explained so far.
   mutating func take() -> [ExplanationReport] {
@@ -62,11 +74,10 @@ struct FrameWatch: Sendable {
     let isWanted =
       !isOver(at: now)
       && (filter?.matches(slot.pointee.bytes, length: Int(slot.pointee.length), link: link) ?? true)
-    guard isWanted, let report = judge.explain(slot, number: seen + 1, by: explainer) else {
+    let number = isWanted ? count.frames.wrappingAdd(1, ordering: .relaxed).newValue : .max
+    guard number <= most, let report = judge.explain(slot, number: number, by: explainer) else {
       return judge.process(slot, count: 1)
     }
-    seen += 1
-    left -= 1
     reports.append(report)
   }
 }

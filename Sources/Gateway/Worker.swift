@@ -197,6 +197,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
       return true
     case .replace:
       isUndisturbed = false
+      watch?.end()
       let answer = judge.answer(question)
       sendOutbox()
       mailbox.reply(answer)
