@@ -10,6 +10,8 @@ public struct EngineState: @unchecked Sendable {
   let seed: UInt64
   /// First time, in nanoseconds: every worker's ticks count from here.
   public let clock: UInt64
+  /// Where the tables stand; nil for memory of their own.
+  let store: RegionStore?
 
   struct Contents: ~Copyable {
     let tables: FlowTables

@@ -14,17 +14,18 @@ struct WorkerGear: ~Copyable {
 /// The gear of all workers, opened while the process may still open it.
 struct CrewGear: ~Copyable {
   private let gears: UnsafeMutablePointer<WorkerGear>
-  private(set) var count = 0
+  private var count: Int
   /// Of each link, over all workers.
-  private(set) var descriptors: [[Int32]] = []
+  let descriptors: [[Int32]]
 
   /// Opens everything, or nothing.
   init(
     workers: Int, sharing: inout RingSharing, devices: [PacketDevice]
   ) throws(SystemError) {
-    gears = .allocate(capacity: workers)
+    let gears = UnsafeMutablePointer<WorkerGear>.allocate(capacity: workers)
+    var descriptors: [[Int32]] = []
     for worker in 0..<workers {
-      do {
+      do throws(SystemError) {
         let rings = try sharing.open()
         for (link, sockets) in rings.descriptors.enumerated() {
           if worker == 0 { descriptors.append([]) }
@@ -34,13 +35,13 @@ struct CrewGear: ~Copyable {
           to: WorkerGear(
             rings: rings, transmitter: try Transmitter.open(devices: devices), mailbox: try Mailbox()))
       } catch {
-        gears.deinitialize(count: count)
-        gears.deallocate()
-        count = 0
+        gears.deinitialize(count: worker).deallocate()
         throw error
       }
-      count += 1
     }
+    self.gears = gears
+    self.descriptors = descriptors
+    count = workers
   }
 
   /// The gear of one worker, the caller's from then on.
@@ -59,26 +60,29 @@ struct CrewGear: ~Copyable {
 struct CrewEngines: ~Copyable {
   let state: EngineState
   private let forwarders: UnsafeMutablePointer<Forwarder>
-  private var count = 0
+  private var count: Int
 
   /// - Parameter store: where the tables are to stand; nil for memory of their own.
   init(_ complete: CompletePlan, seed: UInt64, store: RegionStore?) throws(PlanError) {
     let plan = complete.plan
-    state = try EngineState(plan: plan, seed: seed, clock: monotonicTime(), store: store, workers: plan.workers)
-    forwarders = .allocate(capacity: plan.workers)
-    do {
-      // The first one settles what all share.
-      while count < plan.workers {
-        (forwarders + count).initialize(
-          to: try Forwarder(plan: plan, links: complete.links.interfacesOfLinks, sharing: state, worker: count))
-        count += 1
+    let state = try EngineState(
+      plan: plan, seed: seed, clock: monotonicTime(), store: store, workers: plan.workers)
+    let forwarders = UnsafeMutablePointer<Forwarder>.allocate(capacity: plan.workers)
+    // The first one settles what all share.
+    for worker in 0..<plan.workers {
+      do throws(PlanError) {
+        let forwarder = try Forwarder(
+          plan: plan, links: complete.links.interfacesOfLinks, sharing: state, worker: worker)
+        (forwarders + worker).initialize(to: forwarder)
+      } catch {
+        forwarders.deinitialize(count: worker).deallocate()
+        state.release()
+        throw error
       }
-    } catch {
-      forwarders.deinitialize(count: count)
-      forwarders.deallocate()
-      state.release()
-      throw error
     }
+    self.state = state
+    self.forwarders = forwarders
+    count = plan.workers
   }
 
   /// First time, in nanoseconds.

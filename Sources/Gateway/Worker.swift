@@ -71,8 +71,12 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   mutating func run() {
     var now = monotonicTime()
     var lastFrame = now
+    judge.wake()
     while true {
-      if mailbox.isAsked && !answer() { return }
+      if mailbox.isAsked && !answer() {
+        _ = judge.sleep()
+        return
+      }
       var isBusy = false
       for link in 0..<rings.count where rings[link].pointee.isReady(at: now) {
         forward(link: link, time: monotonicTime())
