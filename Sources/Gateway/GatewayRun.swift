@@ -232,8 +232,8 @@ public struct GatewayRun: ~Copyable {
     case .record: return answerRecord(request)
     case .flow, .kill: return answerSession(request)
     case .forwards:
-      guard let report = worker.mailbox.ask(.report(sessionLimit: 0), within: 2000) else {
-        return ControlAnswer(error: "the worker is too busy to answer")
+      guard let report = crew.first.mailbox.ask(.report(sessionLimit: 0), within: 2000) else {
+        return ControlAnswer(error: "a worker is too busy to answer")
       }
       return ControlAnswer(
         forwards: settings.forwardReports, triggers: TriggerReport.all(complete.plan, report.openings))

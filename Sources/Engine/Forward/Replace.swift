@@ -24,7 +24,6 @@ extension Core {
     if flows.worker == 0 {
       exchangeReserved(old.forwards.reserved, new.forwards.reserved)
       exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
-      exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
       exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)
       // Generations come round: none may be left that is too old to be told from a new one.
       if generation % Self.reviewedGenerations == 0 { reviewAll() }
