@@ -29,7 +29,7 @@ public struct EngineBenchOptions: Sendable {
   public var packets: Int?
   /// Whether to time each burst as well, for as long again.
   public var measuresLatency = false
-  /// Engines that run side by side, each with its share of the flows.
+  /// Workers of one engine, each with its share of the flows.
   public var workers = 1
   public var seed: UInt64 = 0
 
@@ -113,6 +113,14 @@ public enum EngineBench {
     _ options: EngineBenchOptions, onPhase: @escaping @Sendable (String) -> Void = { _ in }
   ) throws -> EngineBenchRow {
     let share = options.capture?.flows ?? max(1, options.flows / options.workers)
+    let plan = BenchPlan.make(flows: share * options.workers, origin: options.origin)
+    let state: EngineState
+    do throws(PlanError) {
+      state = try EngineState(plan: plan, seed: options.seed, clock: Generator.start, workers: options.workers)
+    } catch {
+      throw EngineBenchError(description: "\(error)")
+    }
+    defer { state.release() }
     let team = UnsafeMutablePointer<WorkerTask>.allocate(capacity: options.workers)
     let gate = UnsafeMutablePointer<pthread_barrier_t>.allocate(capacity: 1)
     defer {
@@ -125,7 +133,9 @@ public enum EngineBench {
     for index in 0..<options.workers {
       (team + index).initialize(
         to: WorkerTask(
-          options: options, flows: share, index: index, gate: gate, onPhase: onPhase))
+          options: options,
+          place: WorkerPlace(plan: plan, state: state, worker: index, flows: share, workers: options.workers),
+          gate: gate, onPhase: onPhase))
     }
     try start(team, count: options.workers)
 
@@ -163,8 +173,7 @@ public enum EngineBench {
 /// What one thread does, and what came of it.
 struct WorkerTask {
   var options: EngineBenchOptions
-  var flows: Int
-  var index: Int
+  var place: WorkerPlace
   var gate: UnsafeMutablePointer<pthread_barrier_t>
   var onPhase: @Sendable (String) -> Void
   var result: Result<WorkerResult, EngineBenchError> = .failure(EngineBenchError(description: "did not run"))
@@ -181,15 +190,16 @@ struct WorkerTask {
   mutating func run() {
     var isThrough = false
     do throws(EngineBenchError) {
-      let say: (String) -> Void = { [index, onPhase] text in if index == 0 { onPhase(text) } }
-      say("making \(flows) sessions")
-      var bench = try WorkerBench(options: options, flows: flows, seed: options.seed &+ UInt64(index))
+      let say: (String) -> Void = { [place, onPhase] text in if place.worker == 0 { onPhase(text) } }
+      say("making \(place.flows * place.workers) sessions")
+      var bench = try WorkerBench(
+        options: options, flows: place.flows, seed: options.seed &+ UInt64(place.worker), place: place)
       let nanosecondsPerSession = try bench.establish()
       pthread_barrier_wait(gate)
       isThrough = true
-      say("measuring \(flows) flows")
+      say("measuring \(place.flows * place.workers) flows")
       let (packet, generator) = try bench.measure()
-      if options.measuresLatency { say("timing single bursts of \(flows) flows") }
+      if options.measuresLatency { say("timing single bursts") }
       let latency = options.measuresLatency ? try bench.measureLatency() : nil
       result = .success(
         WorkerResult(

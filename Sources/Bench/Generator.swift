@@ -33,8 +33,11 @@ struct Generator: ~Copyable {
   /// For UDP, then for TCP, one for each step.
   private let templates: UnsafeMutablePointer<FrameTemplate>
   private var next = 0
+  /// Added to the number of each flow.
+  private let first: UInt32
 
-  init(options: EngineBenchOptions, flows: Int, seed: UInt64) {
+  init(options: EngineBenchOptions, flows: Int, first: Int, seed: UInt64) {
+    self.first = UInt32(truncatingIfNeeded: first)
     traffic = Traffic(options: options, flows: flows, seed: seed)
     // An odd number of cache lines: at a power of two every frame's header would fall into the same few sets of the
     // first-level cache.
@@ -63,8 +66,8 @@ struct Generator: ~Copyable {
 
   /// The next burst of the mix.
   mutating func fillNext() {
-    let (first, time) = advance()
-    let bytes = ring + first &* stride + Forwarder.headroom
+    let (place, time) = advance()
+    let bytes = ring + place &* stride + Forwarder.headroom
     let order = traffic.order.baseAddress! + next
     let lengths = traffic.lengths.baseAddress! + next
     let udpFlows = UInt32(truncatingIfNeeded: traffic.udpFlows)
@@ -74,7 +77,8 @@ struct Generator: ~Copyable {
       let step = order[index] & 1 == 0 ? Step.request : Step.answer
       let template = templates + (flow < udpFlows ? 0 : Step.allCases.count) + step.rawValue
       template.pointee.write(
-        flow: flow, length: UInt32(lengths[index]), to: bytes + index &* stride, slot: slots + index, time: time)
+        flow: first &+ flow, length: UInt32(lengths[index]), to: bytes + index &* stride, slot: slots + index,
+        time: time)
       index &+= 1
     }
     next &+= Self.burst
@@ -83,22 +87,22 @@ struct Generator: ~Copyable {
 
   /// One short frame each of the flows `flow..<flow + count`.
   mutating func fill(_ step: Step, from flow: Int, count: Int) {
-    let (first, time) = advance()
-    let bytes = ring + first &* stride + Forwarder.headroom
+    let (place, time) = advance()
+    let bytes = ring + place &* stride + Forwarder.headroom
     let length = UInt32(EngineBenchOptions.frameSizes.lowerBound)
     for index in 0..<count {
       let template = templates + (flow &+ index < traffic.udpFlows ? 0 : Step.allCases.count) + step.rawValue
       template.pointee.write(
-        flow: UInt32(truncatingIfNeeded: flow &+ index), length: length, to: bytes + index &* stride,
+        flow: first &+ UInt32(truncatingIfNeeded: flow &+ index), length: length, to: bytes + index &* stride,
         slot: slots + index, time: time)
     }
   }
 
   /// The ring goes on, and the engine's clock with it: 100 ns a frame.
-  private mutating func advance() -> (first: Int, time: UInt64) {
-    let first = place
+  private mutating func advance() -> (place: Int, time: UInt64) {
+    let begin = place
     place = place &+ Self.burst == Self.ringFrames ? 0 : place &+ Self.burst
     time &+= UInt64(Self.burst) &* 100
-    return (first, time)
+    return (begin, time)
   }
 }

@@ -2,12 +2,23 @@ import Capture
 import Engine
 import Glibc
 
-/// One engine with its traffic, on one thread.
+/// What the workers of one bench share, and which of them this is.
+struct WorkerPlace {
+  var plan: Plan
+  var state: EngineState
+  var worker: Int
+  /// Flows of one worker: those of worker k are numbered from k times as many on.
+  var flows: Int
+  var workers: Int
+}
+
+/// One worker with its traffic, on one thread.
 struct WorkerBench: ~Copyable {
   private(set) var forwarder: Forwarder
   var generator: Generator
   private let options: EngineBenchOptions
   private let flows: Int
+  private let allFlows: Int
   private let capacity: Int
   private var packetsSent: UInt64 = 0
   private let recorder: FlightRecorder?
@@ -17,21 +28,26 @@ struct WorkerBench: ~Copyable {
   /// Sessions that a rate of new ones stands on at least, where there are as many.
   private static let fewestNewSessions = 4096
 
-  init(options: EngineBenchOptions, flows: Int, seed: UInt64) throws(EngineBenchError) {
+  /// - Parameter place: nil for one that shares nothing.
+  init(options: EngineBenchOptions, flows: Int, seed: UInt64, place: WorkerPlace? = nil) throws(EngineBenchError) {
     self.options = options
     self.flows = flows
-    // Some room: at exactly full, single bucket pairs would run over.
-    capacity = flows + flows / 16 + 64
-    let plan = BenchPlan.make(capacity: capacity, origin: options.origin)
+    allFlows = flows * (place?.workers ?? 1)
+    let plan = place?.plan ?? BenchPlan.make(flows: flows, origin: options.origin)
+    capacity = plan.sessions
     do throws(PlanError) {
-      forwarder = try Forwarder(plan: plan, links: [[0], [1]], seed: seed, clock: Generator.start)
+      if let place {
+        forwarder = try Forwarder(plan: plan, links: [[0], [1]], sharing: place.state, worker: place.worker)
+      } else {
+        forwarder = try Forwarder(plan: plan, links: [[0], [1]], seed: seed, clock: Generator.start)
+      }
     } catch {
       throw EngineBenchError(description: "\(error)")
     }
     recorder = options.recorder.map {
       FlightRecorder(links: 2, bytes: RecorderPlan().memory, isWhole: $0 == .whole, burst: Generator.burst)
     }
-    generator = Generator(options: options, flows: flows, seed: seed)
+    generator = Generator(options: options, flows: flows, first: (place?.worker ?? 0) * flows, seed: seed)
   }
 
   var bytesPerSession: Double { Double(forwarder.tableBytes) / Double(capacity) }
@@ -45,7 +61,8 @@ struct WorkerBench: ~Copyable {
     _ = pass(.open, 0..<flows - last, judged: true)
     let both = pass(.open, flows - last..<flows, judged: true)
     let alone = pass(.open, flows - last..<flows, judged: false)
-    try check("made", Int(forwarder.sessionCounts.live), of: flows)
+    // Others of several workers are at it still.
+    if flows == allFlows { try check("made") }
     let udpFlows = generator.traffic.udpFlows
     _ = pass(.answer, 0..<udpFlows, judged: true)
     _ = pass(.accept, udpFlows..<flows, judged: true)
@@ -87,7 +104,7 @@ struct WorkerBench: ~Copyable {
       left -= bursts
     } while options.packets == nil ? wallNanoseconds() < end : left > 0
     try checkForwarded()
-    try check("alive", Int(forwarder.sessionCounts.live), of: flows)
+    try check("alive")
     return (max(0.1, Self.median(engine)), Self.median(alone))
   }
 
@@ -133,8 +150,9 @@ struct WorkerBench: ~Copyable {
         + (reasons.isEmpty ? "" : " (\(reasons.map(\.name).joined(separator: ", ")))"))
   }
 
-  private func check(_ what: String, _ count: Int, of expected: Int) throws(EngineBenchError) {
-    if count != expected { throw EngineBenchError(description: "\(count) of \(expected) sessions were \(what)") }
+  private func check(_ what: String) throws(EngineBenchError) {
+    let live = Int(forwarder.sessionCounts.live)
+    if live != allFlows { throw EngineBenchError(description: "\(live) of \(allFlows) sessions were \(what)") }
   }
 
   private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }

@@ -20,7 +20,7 @@ struct BenchCommand: ParsableCommand {
         "Sessions are made first, then used in both directions in bursts of 32. What is told is processor time "
         + "in the engine alone: the generator's own is measured in turns with it and taken off. New sessions are "
         + "counted where nearly all the others are alive. Nothing is sent or received, so a device's cost comes on "
-        + "top. With several workers each has an engine and a share of the flows of its own. A capture settles which "
+        + "top. Several workers share one table; each has flows of its own. A capture settles which "
         + "flow comes when, which way, in which protocol and how long its frames are; the frames' other bytes are the "
         + "bench's.")
 
@@ -54,7 +54,7 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Time single bursts too, and tell their quantiles.")
     var latency = false
 
-    @Option(help: "Threads, each with an engine of its own.")
+    @Option(help: "Threads that share one table.")
     var workers = 1
 
     @Option(help: "Settles the order of the frames and the engine's choices.")
