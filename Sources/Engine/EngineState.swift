@@ -15,7 +15,7 @@ public struct EngineState: @unchecked Sendable {
 
   struct Contents: ~Copyable {
     let tables: FlowTables
-    var adjacencies: AdjacencyTable
+    let adjacencies: AdjacencyTable
     var holds: HoldPool
     var limiter: ErrorLimiter
     var unsolicited: UnsolicitedList
@@ -83,10 +83,7 @@ public struct EngineState: @unchecked Sendable {
 
 extension Core {
   // The slow path reaches what is shared by its names.
-  var adjacencies: AdjacencyTable {
-    get { shared.pointee.adjacencies }
-    nonmutating _modify { yield &shared.pointee.adjacencies }
-  }
+  var adjacencies: AdjacencyTable { shared.pointee.adjacencies }
   var holds: HoldPool {
     get { shared.pointee.holds }
     nonmutating _modify { yield &shared.pointee.holds }

@@ -139,7 +139,8 @@ enum AdjacencyState {
   static let permanent: UInt8 = 5
 }
 
-/// All adjacencies; found by (egress interface, next hop). Place 0 is never used and means "none".
+/// All adjacencies; found by (egress interface, next hop). Place 0 is never used and means "none"; its line has what
+/// changes, so that this is a handle which workers read without the lock.
 struct AdjacencyTable {
   static let capacity = 65_536
 
@@ -149,14 +150,21 @@ struct AdjacencyTable {
   /// Addresses of IPv6 next hops, by place: memory that is not touched where there are none.
   private let addresses6: Pages
   private let secret: HashSecret
-  private var highWater: UInt16 = 1
-  private var freeHead: UInt16 = 0
+  private var highWater: UInt16 {
+    get { self[0].holdHead }
+    nonmutating set { self[0].holdHead = newValue }
+  }
+  private var freeHead: UInt16 {
+    get { self[0].next }
+    nonmutating set { self[0].next = newValue }
+  }
 
   init(secret: HashSecret) throws(PlanError) {
     self.secret = secret
     pages = try Pages(bytes: Self.capacity * Adjacency.bytes)
     heads = try Pages(bytes: Self.capacity * 2)
     addresses6 = try Pages(bytes: Self.capacity * 16)
+    highWater = 1
   }
 
   func release() {
@@ -207,7 +215,7 @@ struct AdjacencyTable {
   }
 
   /// A new adjacency in state unknown, with the interface's header; nil where the table is full.
-  mutating func insert(egress: UInt16, address: UInt32, mtu: UInt32, header: LinkHeader) -> UInt16? {
+  func insert(egress: UInt16, address: UInt32, mtu: UInt32, header: LinkHeader) -> UInt16? {
     guard let place = take(egress: egress, mtu: mtu, header: header) else { return nil }
     self[place].store(32, address)
     self[place].store(47, UInt8(0))
@@ -216,7 +224,7 @@ struct AdjacencyTable {
   }
 
   /// The same for an IPv6 next hop.
-  mutating func insert(egress: UInt16, address: IPv6Address, mtu: UInt32, header: LinkHeader) -> UInt16? {
+  func insert(egress: UInt16, address: IPv6Address, mtu: UInt32, header: LinkHeader) -> UInt16? {
     guard let place = take(egress: egress, mtu: mtu, header: header) else { return nil }
     address.put(at: addresses6.start + Int(place) &* 16)
     self[place].store(32, UInt32(0))
@@ -226,7 +234,7 @@ struct AdjacencyTable {
     return place
   }
 
-  private mutating func take(egress: UInt16, mtu: UInt32, header: LinkHeader) -> UInt16? {
+  private func take(egress: UInt16, mtu: UInt32, header: LinkHeader) -> UInt16? {
     let place = freeHead != 0 ? freeHead : highWater
     guard place != 0 else { return nil }
     let adjacency = self[place]
@@ -247,7 +255,7 @@ struct AdjacencyTable {
   /// Frees every adjacency that nobody waits for and that has no fresh link address. True where that freed any.
   ///
   /// Sessions may still name them: whoever calls this must make them forget.
-  mutating func reclaim(at tick: UInt32) -> Bool {
+  func reclaim(at tick: UInt32) -> Bool {
     let before = freeHead
     for place in 1..<UInt16.max {
       let adjacency = self[place]
