@@ -22,8 +22,8 @@ extension Checker {
   private mutating func state(_ fields: Fields) -> String? {
     let example = "\"/dev/shm/sluice/main.state\""
     guard let piece = string(fields, "state", like: example) else { return nil }
-    if piece.text == "off" || (piece.text.hasPrefix("/") && piece.text.utf8.count < 1024 && !piece.text.hasSuffix("/"))
-    {
+    let isPath = piece.text.hasPrefix("/") && piece.text.utf8.count < 1024 && !piece.text.hasSuffix("/")
+    if piece.text == "off" || (isPath && !piece.text.unicodeScalars.contains(where: \.isControl)) {
       return String(piece.text)
     }
     fail(piece, "\(quoted(piece.text)) is no path from the root; write state = \(example), or state = \"off\"")

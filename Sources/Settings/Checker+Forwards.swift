@@ -93,7 +93,7 @@ extension Checker {
     guard require("name", in: fields, "name = \"web\""), let piece = string(fields, "name", like: "\"web\"") else {
       return nil
     }
-    guard (1...64).contains(piece.text.utf8.count), piece.text.unicodeScalars.allSatisfy({ $0.value >= 0x20 }) else {
+    guard (1...64).contains(piece.text.utf8.count), !piece.text.unicodeScalars.contains(where: \.isControl) else {
       fail(piece, "\(quoted(piece.text)) cannot name a \(rule); write 1 to 64 characters, like name = \"web\"")
       return nil
     }

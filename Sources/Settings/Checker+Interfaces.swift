@@ -69,7 +69,9 @@ extension Checker {
     let isFit = piece.text.utf8.allSatisfy {
       $0 > 32 && $0 != 127 && $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: ":")
     }
-    guard isFit, (1...15).contains(piece.text.utf8.count), piece.text != ".", piece.text != ".." else {
+    guard isFit, !piece.text.unicodeScalars.contains(where: \.isControl), (1...15).contains(piece.text.utf8.count),
+      piece.text != ".", piece.text != ".."
+    else {
       fail(piece, "\(quoted(piece.text)) cannot be a device; write the name that `ip link` shows, 1 to 15 characters")
       return ""
     }

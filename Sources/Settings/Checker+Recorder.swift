@@ -21,7 +21,7 @@ extension Checker {
     }
     recorder.isWhole = choice(fields, "frames", of: [Kept.headers, .whole]) == .whole
     if let piece = string(fields, "directory", like: "\"/var/lib/sluice\"") {
-      if piece.text.hasPrefix("/") {
+      if piece.text.hasPrefix("/"), !piece.text.unicodeScalars.contains(where: \.isControl) {
         recorder.directory = String(piece.text)
       } else {
         fail(piece, "\(quoted(piece.text)) is no absolute path; write it like directory = \"/var/lib/sluice\"")

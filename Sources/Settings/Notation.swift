@@ -42,12 +42,21 @@ func decimal(_ text: some StringProtocol, upTo limit: Int) -> Int? {
   return number <= limit ? number : nil
 }
 
+extension Unicode.Scalar {
+  /// What a terminal or a log would take for more than text: C0, DEL and C1 (ECMA-48; ESC and CSI among them), and what
+  /// breaks a line or turns its direction (Unicode TR 9).
+  var isControl: Bool {
+    value < 0x20 || (0x7F...0x9F).contains(value) || (0x2028...0x202E).contains(value)
+      || (0x2066...0x2069).contains(value)
+  }
+}
+
 /// A user's text in quotes for a message: control characters escaped, long texts cut.
 func quoted(_ text: some StringProtocol) -> String {
   var result = "\""
   for (count, scalar) in text.unicodeScalars.enumerated() {
     if count == 60 { return result + "...\"" }
-    if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) {
+    if scalar.isControl {
       result += "\\u{\(String(scalar.value, radix: 16))}"
     } else {
       result.unicodeScalars.append(scalar)

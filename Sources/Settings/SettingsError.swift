@@ -24,7 +24,7 @@ public struct SettingsError: Error, Hashable, Sendable, CustomStringConvertible 
     self.file = file
     self.place = place
     // One error is one line, whatever names and keys it quotes.
-    self.text = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 ? " " : $0 }))
+    self.text = String(String.UnicodeScalarView(text.unicodeScalars.map { $0.isControl ? " " : $0 }))
   }
 
   /// `FILE:LINE:COLUMN: what is wrong, and what would be right`

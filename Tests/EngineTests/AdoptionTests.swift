@@ -102,7 +102,7 @@ import Testing
     #expect(owner?.source == Peer(wan, 5000))
   }
 
-  @Test func `another boot, another version, other bytes: refused, and why`() throws {
+  @Test func `A25 a state file of another boot, another version or other bytes is refused, and why`() throws {
     let (first, _) = try Self.busy()
     func refusal(_ change: (UnsafeMutableRawBufferPointer) -> Void, _ boot: BootIdentity = AdoptionTests.boot)
       -> SavedRegion.Refusal?
@@ -130,7 +130,7 @@ import Testing
   }
 
   @Test(arguments: 0..<60)
-  func `damage anywhere in the records is never believed, and never fatal`(seed: UInt64) throws {
+  func `A25 damage anywhere in a state file's records is never believed, and never fatal`(seed: UInt64) throws {
     var random = SplitMix64(state: seed)
     let (first, _) = try Self.busy()
     let copy = first.regionCopy

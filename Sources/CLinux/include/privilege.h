@@ -7,7 +7,8 @@
 /* Whether every capability whose bit is set in `mask` is effective. */
 int sluice_has_capabilities(uint64_t mask);
 
-/* Gives up every capability for ever, and all ways to gain one by exec (no_new_privs): 0, or an errno. */
+/* Gives up every capability for ever, all ways to gain one by exec (no_new_privs), and the system calls that a gateway at
+   work has no use for (seccomp): 0, or an errno. For this thread and those that it starts. */
 int sluice_drop_privileges(void);
 
 #endif
