@@ -40,6 +40,8 @@ enum BenchPlan {
     }
     plan.timeouts.udp = 86_400
     plan.timeouts.tcpEstablished = 86_400
+    // All of them are made before the first is acknowledged.
+    plan.limits.halfOpen = plan.sessions
     plan.timeouts.tcpOpening = 86_400
     return plan
   }

@@ -73,6 +73,9 @@ public struct EngineState: @unchecked Sendable {
     }
   }
 
+  /// For any thread, until `release`.
+  public var gauge: TableGauge { TableGauge(tables: place.pointee.tables) }
+
   /// Gives all memory back, after the last forwarder has ended.
   public func release() {
     place.pointee.release()

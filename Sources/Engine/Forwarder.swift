@@ -158,6 +158,7 @@ public struct Forwarder: ~Copyable {
     case .sessionExpired: sessionCounts.expired
     case .mappingCreated: core.pointee.tables.words.createdMappings.plain
     case .mappingExpired: core.pointee.tables.words.expiredMappings.plain
+    case .sessionEvicted: core.pointee.tables.words.evictedSessions.plain
     default: core.pointee.counters.count(event)
     }
   }
@@ -184,6 +185,9 @@ public struct Forwarder: ~Copyable {
   }
 
   func report(_ session: UInt32) -> SessionReport { core.pointee.report(session) }
+
+  /// For any thread, for as long as the forwarder lives.
+  public var gauge: TableGauge { TableGauge(tables: core.pointee.tables) }
 
   /// Bytes reserved for the session table and its index.
   public var tableBytes: Int { core.pointee.tables.region.layout.sessionTableBytes }

@@ -38,6 +38,7 @@ public struct Plan: Sendable, Equatable {
   public var masquerades: [MasqueradePlan] = []
   public var triggers: [TriggerPlan] = []
   public var timeouts = TimeoutPlan()
+  public var limits = LimitPlan()
   /// A TCP connection older than we are is picked up by an ACK.
   public var picksUpTCP = true
   /// nil: nothing is recorded.
@@ -332,6 +333,21 @@ public struct TimeoutPlan: Sendable, Equatable {
   public var identification = 120
 
   public init() {}
+}
+
+/// How much of the tables may be taken. For new sessions: nothing ends because a limit has become lower.
+public struct LimitPlan: Sendable, Equatable {
+  /// Sessions that one inside host may have begun; nil: any number (RFC 6888 REQ-5).
+  public var sessionsPerHost: Int?
+  /// Outside ports and identifiers that one inside host may have; nil: any number (RFC 6888 REQ-4).
+  public var portsPerHost: Int?
+  /// TCP sessions that both sides have not acknowledged yet; nil: half of all.
+  public var halfOpen: Int?
+
+  public init() {}
+
+  /// How many half-open sessions a table of this capacity may have.
+  public func halfOpen(of sessions: Int) -> Int { halfOpen ?? max(1, sessions / 2) }
 }
 
 /// What a running gateway keeps of the last frames.

@@ -33,6 +33,39 @@ public struct SessionCounts: Sendable, Equatable {
   public init() {}
 }
 
+/// How full the tables are. Each number by itself: workers go on while they are read.
+public struct TableUse: Sendable, Equatable {
+  /// Places of sessions, and as many of mappings.
+  public var capacity = 0
+  /// Places in use, those of sessions that are over and not swept yet included.
+  public var sessions = 0
+  public var mappings = 0
+  /// TCP sessions that both sides have not acknowledged yet.
+  public var halfOpen = 0
+  /// Sessions that have given way to others.
+  public var evicted: UInt64 = 0
+
+  public init() {}
+
+  init(_ tables: FlowTables) {
+    capacity = Int(tables.sessions.places.capacity)
+    sessions = tables.sessions.places.used
+    mappings = tables.mappings.places.used
+    halfOpen = max(0, Int(Int64(bitPattern: tables.words.halfOpen.plain)))
+    evicted = tables.words.evictedSessions.plain
+  }
+
+  /// In per cent, of the fuller one of both tables.
+  public var fill: Int { max(sessions, mappings) * 100 / max(1, capacity) }
+}
+
+/// Reads how full the tables are, from any thread, for as long as the engine lives.
+public struct TableGauge: Sendable {
+  let tables: FlowTables
+
+  public var use: TableUse { TableUse(tables) }
+}
+
 /// An address with a port (for echo: the identifier, 0 on the answering side).
 public struct Endpoint: Hashable, Sendable, CustomStringConvertible {
   public var address: IPv4Address

@@ -211,7 +211,7 @@ extension Core {
       let common = flows.sessions.common(flow &>> 1)
       let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
       clampMSS(packet, line)
-      refreshes = TCPTracker(common).track(
+      refreshes = TCPTracker(common, countingIn: tables.words).track(
         Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
         tcp: packet.transport, headerLength: headerLength, timeouts: timeouts(of: common.origin).tcp)
     }

@@ -60,6 +60,9 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case noMasquerade
   case fragmentationNeeded
   // Limits and table.
+  case sessionLimit
+  case halfOpenLimit
+  case portLimit
   case noPort
   case tableFull
   case insertContention
@@ -126,6 +129,9 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
         "fragmentation-needed",
         "larger than the next link's MTU, and not to be cut: DF is set (RFC 1191), or it is IPv6 (RFC 8201)"
       )
+    case .sessionLimit: ("session-limit", "its inside host has as many sessions as one may have (RFC 6888 REQ-5)")
+    case .halfOpenLimit: ("half-open-limit", "as many TCP sessions are half open as may be, and none near gives way")
+    case .portLimit: ("port-limit", "its inside host has as many outside ports as one may have (RFC 6888 REQ-4)")
     case .noPort: ("no-port", "no free outside port or identifier is left")
     case .tableFull: ("table-full", "the session table is full")
     case .insertContention: ("insert-contention", "another worker held the table lane for too long")
@@ -159,11 +165,13 @@ public enum Event: UInt8, Sendable, CaseIterable {
   case triggerOpened
   case triggerStolen
   case triggerRefused
+  case sessionEvicted
+  case hostUncounted
 
   /// Counted by the table that all workers share, not by each of them.
   public var isOfTable: Bool {
     switch self {
-    case .sessionCreated, .sessionExpired, .mappingCreated, .mappingExpired: true
+    case .sessionCreated, .sessionExpired, .mappingCreated, .mappingExpired, .sessionEvicted: true
     default: false
     }
   }
@@ -186,6 +194,8 @@ public enum Event: UInt8, Sendable, CaseIterable {
     case .triggerOpened: "trigger-opened"
     case .triggerStolen: "trigger-stolen"
     case .triggerRefused: "trigger-refused"
+    case .sessionEvicted: "session-evicted"
+    case .hostUncounted: "host-uncounted"
     }
   }
 }

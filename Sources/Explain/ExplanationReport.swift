@@ -242,6 +242,7 @@ public struct Explainer: Sendable {
       switch reference.part {
       case .engine: .engine
       case .timeouts: .timeouts
+      case .limits: .limits
       case .interface(let index): .interface(index)
       case .route(let index): .route(index)
       case .neighbor(let index): .neighbor(index)

@@ -129,10 +129,18 @@ public struct StatusReport: Codable, Sendable {
   public struct Sessions: Codable, Sendable {
     public var created, expired, live: UInt64
     public var capacity: Int
+    /// Places in use, those of sessions that are over and not swept yet included; of the mappings too.
+    public var used, mappings: Int
+    /// TCP sessions that both sides have not acknowledged yet, and how many there may be.
+    public var halfOpen, halfOpenLimit: Int
+    /// That have given way to others.
+    public var evicted: UInt64
     public var tableBytes: Int
 
     enum CodingKeys: String, CodingKey {
-      case created, expired, live, capacity
+      case created, expired, live, capacity, used, mappings, evicted
+      case halfOpen = "half_open"
+      case halfOpenLimit = "half_open_limit"
       case tableBytes = "table_bytes"
     }
   }
@@ -156,9 +164,11 @@ public struct StatusReport: Codable, Sendable {
   public var sessions: Sessions
   /// In the order of the file.
   public var triggers: [TriggerReport]
+  /// What somebody should look at: nothing mostly.
+  public var warnings: [String]
 
   enum CodingKeys: String, CodingKey {
-    case version, process, mode, frames, interfaces, rings, drops, events, sessions, triggers
+    case version, process, mode, frames, interfaces, rings, drops, events, sessions, triggers, warnings
     case uptimeSeconds = "uptime_seconds"
     case dropsByInterface = "drops_by_interface"
   }
@@ -260,7 +270,10 @@ extension StatusReport {
     }
     sessions = Sessions(
       created: report.sessionCounts.created, expired: report.sessionCounts.expired, live: report.sessionCounts.live,
-      capacity: plan.sessions, tableBytes: report.tableBytes)
+      capacity: plan.sessions, used: report.use.sessions, mappings: report.use.mappings, halfOpen: report.use.halfOpen,
+      halfOpenLimit: plan.limits.halfOpen(of: plan.sessions), evicted: report.use.evicted,
+      tableBytes: report.tableBytes)
     triggers = TriggerReport.all(plan, report.openings)
+    warnings = report.use.fill >= FillWatch.warning ? [FillWatch.text(report.use)] : []
   }
 }

@@ -44,6 +44,8 @@ public struct GatewayRun: ~Copyable {
   private let state: StateFile?
   private var rings: [RingStatistics]
   private var watch: DeviceWatch
+  private let gauge: TableGauge
+  private var fill = FillWatch()
   /// nil where nothing is recorded.
   var flight: FlightKeeper?
 
@@ -116,6 +118,7 @@ public struct GatewayRun: ~Copyable {
     quieting: HostQuieting, control: ControlServer, addresses: AddressWatch, state: StateFile?,
     sharing: RingSharing, engines: consuming CrewEngines, gear: consuming CrewGear
   ) throws(GatewayError) {
+    gauge = engines.state.gauge
     let descriptors = gear.descriptors
     let links = complete.links.interfacesOfLinks
     flight = complete.plan.recorder.map { FlightKeeper($0, seed: seed, clock: engines.clock, links: links) }
@@ -215,6 +218,7 @@ public struct GatewayRun: ~Copyable {
     readRings()
     flight?.look(crew.first, plan: complete.plan, settings: settings, logger: logger)
     for change in watch.changes() { logger.warning("\(change)") }
+    if let warning = fill.look(gauge.use) { logger.warning("\(warning)") }
   }
 
   private mutating func answer(_ request: ControlRequest) -> ControlAnswer {

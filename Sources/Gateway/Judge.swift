@@ -41,6 +41,7 @@ struct EngineReport: Sendable {
   /// By trigger; nil for those that are closed.
   var openings: [OpeningReport?] = []
   var tableBytes = 0
+  var use = TableUse()
   /// Frames explained since the last question about them, and whether more may follow.
   var explained: [ExplanationReport] = []
   var isWatching = false
@@ -76,6 +77,7 @@ extension Forwarder: Judge {
     report.events = Event.allCases.map { count(of: $0) }
     report.sessionCounts = sessionCounts
     report.tableBytes = tableBytes
+    report.use = gauge.use
     report.places = sessionPlaces
     report.openings = openings
     if sessionLimit > 0 { report.sessions = sessions(limit: sessionLimit) }

@@ -101,7 +101,8 @@ struct Checker {
   /// Reads the whole file. The plan is good if `errors` is empty then.
   mutating func check(_ root: Node) {
     let sections = [
-      "engine", "interface", "route", "neighbor", "forward", "masquerade", "trigger", "timeouts", "recorder",
+      "engine", "interface", "route", "neighbor", "forward", "masquerade", "trigger", "timeouts", "limits",
+      "recorder",
     ]
     guard let fields = fields(of: root, title: "the configuration", keys: sections, places: nil) else { return }
     readEngine(fields["engine"])
@@ -109,6 +110,7 @@ struct Checker {
     readRoutes(fields["route"])
     readNeighbors(fields["neighbor"])
     readTimeouts(fields["timeouts"])
+    readLimits(fields["limits"])
     readForwards(fields["forward"])
     readMasquerades(fields["masquerade"])
     readTriggers(fields["trigger"])

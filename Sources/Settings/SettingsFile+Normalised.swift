@@ -33,6 +33,7 @@ extension SettingsFile {
       ("masquerade", .list(plan.masquerades.map(masquerade))),
       ("trigger", .list(plan.triggers.map { .table(triggerRows($0)) })),
       ("timeouts", timeouts(plan.timeouts, TimeoutKey.all)),
+      ("limits", limits),
     ]
     return .table(sections + (plan.recorder.map { [("recorder", recorder($0))] } ?? []))
   }
@@ -43,6 +44,14 @@ extension SettingsFile {
       ("frames", .text(recorder.isWhole ? "whole" : "headers")),
       ("directory", recorder.directory.map { .text($0) } ?? .absent("only on demand: sluice record dump")),
       ("triggers", .list(recorder.triggers.map { .text($0.name) })),
+    ])
+  }
+
+  private var limits: Document {
+    .table([
+      ("sessions-per-host", plan.limits.sessionsPerHost.map { .number($0) } ?? .absent("any number")),
+      ("ports-per-host", plan.limits.portsPerHost.map { .number($0) } ?? .absent("any number")),
+      ("half-open", plan.limits.halfOpen.map { .number($0) } ?? .absent("half of sessions")),
     ])
   }
 

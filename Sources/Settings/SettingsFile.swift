@@ -23,6 +23,7 @@ public struct SettingsFile: Sendable {
     case masquerade(Int)
     case trigger(Int)
     case timeouts
+    case limits
     /// A key of a part, like `.key(of: .interface(0), "device")`.
     case key(of: Part, String)
 

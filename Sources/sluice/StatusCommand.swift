@@ -35,7 +35,10 @@ struct StatusCommand: ParsableCommand {
     text += rings.text + "\n"
     let sessions = status.sessions
     text += "sessions: \(sessions.live) live of \(sessions.capacity), \(sessions.created) created, "
-    text += "\(sessions.expired) expired; table \(byteText(UInt64(sessions.tableBytes)))\n"
+    text += "\(sessions.expired) expired, \(sessions.evicted) evicted; table \(byteText(UInt64(sessions.tableBytes)))\n"
+    text += "room: \(sessions.used) sessions and \(sessions.mappings) mappings in \(sessions.capacity) places each, "
+    text += "\(sessions.halfOpen) of at most \(sessions.halfOpenLimit) half open\n"
+    for warning in status.warnings { text += "warning: \(warning)\n" }
     for trigger in status.triggers {
       let left = trigger.remainingSeconds.map { DurationText.text(Int($0.rounded(.up))) } ?? ""
       text += "trigger \(trigger.name): " + (trigger.owner.map { "open for \($0), \(left) left\n" } ?? "closed\n")

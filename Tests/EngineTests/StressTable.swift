@@ -8,6 +8,8 @@ struct StressTable: @unchecked Sendable {
   static let capacity = 2048
   static let hosts = 48
   static let peers = 8
+  /// Sessions of one host: less than it has peers, so that workers meet at the limit too.
+  static let hostLimit: UInt32 = 6
   static let outside: UInt32 = 0x0100_00CB
   /// Ticks that a session lives.
   static let timeout: UInt32 = 40
@@ -134,12 +136,19 @@ struct StressWorker {
       }
       mapping = fresh
     }
-    guard let session = flows.allocate(at: tick) else { return flows.letGo(mapping) }
+    let claim = table.tables.hosts.sessions.add(key.source, limit: StressTable.hostLimit)
+    if claim == .refused { return flows.letGo(mapping) }
+    guard let session = flows.allocate(at: tick) else {
+      if claim == .counted { table.tables.hosts.sessions.remove(key.source) }
+      return flows.letGo(mapping)
+    }
     fill(session, key, mapping, tick)
+    flows.sessions.common(session).isCounted = claim == .counted
     switch flows.publish(session, as: SessionWord(state: SessionState.open, timeout: StressTable.timeout)) {
     case .made: made += 1
     case let other:
       if other == .taken || other == .contended { lost += 1 }
+      if claim == .counted { table.tables.hosts.sessions.remove(key.source) }
       flows.discard(session)
       flows.letGo(mapping)
     }

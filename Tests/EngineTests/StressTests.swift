@@ -136,6 +136,7 @@ private struct Scan {
       #expect(tables.pools.isTaken(0, line.ipProtocol, line.outsidePort.bigEndian))
     }
     #expect(mappings.places.used == inUse)
+    try checkHosts(inUse)
     #expect(tables.pools.taken(0, IPProtocol.udp) == inUse)
     #expect(mappings.permitPlaces.used == permits.count)
     for (key, count) in permits {
@@ -146,6 +147,31 @@ private struct Scan {
     #expect(created - tables.words.expiredMappings.plain == UInt64(inUse))
   }
 
+  /// Every host has as many ports as it has mappings, and as many sessions as it has begun.
+  private func checkHosts(_ inUse: Int) throws {
+    var ports: [UInt32: UInt32] = [:]
+    var sessions: [UInt32: UInt32] = [:]
+    for mapping in 1..<max(1, tables.mappings.highWater) where tables.mappings[mapping].state != MappingState.free {
+      ports[tables.mappings[mapping].insideAddress, default: 0] += 1
+    }
+    for session in 1..<max(1, tables.sessions.highWater) {
+      let common = tables.sessions.common(session)
+      guard common.state != SessionState.free, common.isCounted else { continue }
+      sessions[tables.sessions.flow(session << 1).key.source, default: 0] += 1
+    }
+    for host in UInt32(0)..<UInt32(StressTable.hosts) {
+      let address = 0x0A00_0000 | host
+      #expect(tables.hosts.ports.count(of: address) == ports[address, default: 0])
+      #expect(tables.hosts.sessions.count(of: address) == sessions[address, default: 0])
+      #expect(sessions[address, default: 0] <= StressTable.hostLimit)
+    }
+    #expect(ports.values.reduce(0, +) == UInt32(inUse))
+    var transitory: UInt64 = 0
+    for session in 1..<max(1, tables.sessions.highWater)
+    where SessionState.givesWay(tables.sessions.common(session).state) { transitory += 1 }
+    #expect(tables.words.transitory.plain == transitory && tables.words.halfOpen.plain == 0)
+  }
+
   /// Nothing is in use, every place can be had again, and none twice.
   func checkEmpty() throws {
     for index in [tables.sessions.index, tables.mappings.index] {
@@ -153,6 +179,10 @@ private struct Scan {
       for bucket in 0...Int(index.mask) {
         #expect(FlowIndex.overflow(index.start + bucket * FlowIndex.bucketBytes) == 0)
       }
+    }
+    for host in UInt32(0)..<UInt32(StressTable.hosts) {
+      #expect(tables.hosts.sessions.count(of: 0x0A00_0000 | host) == 0)
+      #expect(tables.hosts.ports.count(of: 0x0A00_0000 | host) == 0)
     }
     #expect(tables.pools.taken(0, IPProtocol.udp) == 0 && tables.pools.taken(0, IPProtocol.icmp) == 0)
     for pool in [tables.sessions.places, tables.mappings.places, tables.mappings.permitPlaces] {

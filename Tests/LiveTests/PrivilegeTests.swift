@@ -28,7 +28,8 @@ extension Live {
       }
     }
 
-    @Test("P10 a flood of strangers leaves nothing of them in the log, and every frame in the counters")
+    @Test(
+      "P10 P2 a flood of strangers leaves one warning in the log and nothing of them, and every frame in the counters")
     func log() throws {
       // As small as a table can sensibly be, so that everything that can be refused is.
       let small = "[engine]\nsessions = 64\n\n" + LabNetwork.configuration
@@ -52,7 +53,11 @@ extension Live {
         }
         let status = try gateway.ask(["status"]).output
         #expect(hasCome, "\(status)")
+        let warning = "the session table is"
+        let hasWarned = try Interruption.wait(seconds: 20) { gateway.process.errors.contains(warning) }
+        #expect(hasWarned && status.contains("warning: \(warning)"), "\(status)")
         let said = gateway.process.errors
+        #expect(said.components(separatedBy: warning).count == 2, "\(said)")
         // Ready, the devices, the mode and a few warnings: never a line for a packet.
         #expect(said.split(separator: "\n").count < 30, "\(said)")
         #expect(!said.contains("198.18.") && !said.contains(LabNetwork.client), "\(said)")

@@ -38,6 +38,16 @@ extension TestGateway.Outcome {
     return made[0]
   }
 
+  /// Refused for want of room: dropped for `reason`, and its sender told so by ICMP 3/13 unless that is limited (RFC 5508
+  /// REQ-8).
+  package func expectRefusal(_ reason: DropReason, sourceLocation: SourceLocation = #_sourceLocation) {
+    let isTold = made.count == 1 && made[0].decoded.icmp?.type == 3 && made[0].decoded.icmp?.code == 13
+    guard verdict == .drop, self.reason == reason, isTold || made.isEmpty && gateway.count(of: .errorLimited) > 0 else {
+      Issue.record("expected refusal \(reason.name), got \(summary)\n in: \(input)", sourceLocation: sourceLocation)
+      return
+    }
+  }
+
   package func expect(_ verdict: Verdict, sourceLocation: SourceLocation = #_sourceLocation) {
     if self.verdict != verdict {
       Issue.record("expected \(verdict), got \(summary)\n in: \(input)", sourceLocation: sourceLocation)

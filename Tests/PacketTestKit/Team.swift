@@ -148,6 +148,7 @@ struct Team: ~Copyable {
     }
   }
   var sessionCounts: SessionCounts { forwarders[latest].sessionCounts }
+  var gauge: TableGauge { state.gauge }
   var openings: [OpeningReport?] { forwarders[latest].openings }
   func sessions(limit: Int) -> [SessionReport] { forwarders[latest].sessions(limit: limit) }
   var nextDeadline: UInt64 { (0..<count).reduce(.max) { min($0, forwarders[$1].nextDeadline) } }

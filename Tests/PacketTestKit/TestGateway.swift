@@ -283,6 +283,7 @@ package final class TestGateway {
   }
   package func count(of event: Event) -> Int { Int(forwarder.count(of: event)) }
   package var sessionCounts: SessionCounts { forwarder.sessionCounts }
+  package var use: TableUse { forwarder.gauge.use }
   package var live: Int { Int(forwarder.sessionCounts.live) }
   package func sessions(limit: Int = .max) -> [SessionReport] { forwarder.sessions(limit: limit) }
   /// What each trigger has open.

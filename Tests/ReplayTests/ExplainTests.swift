@@ -115,7 +115,8 @@ import Testing
     let corpus = try #require(Corpus.shared)
     let settings = try SettingsFile(text: Self.corpusConfiguration, file: "sluice.toml", purpose: .replay)
     let unforeseeable: Set<String> = [
-      "no-port", "table-full", "outbox-full", "neighbor-queue-full", "neighbor-table-full", "fragment",
+      "no-port", "table-full", "session-limit", "port-limit", "half-open-limit", "outbox-full", "neighbor-queue-full",
+      "neighbor-table-full", "fragment",
       "fragment-overlap",
       "fragment-limit", "malformed-arp",
     ]

@@ -198,6 +198,20 @@ struct Situation: CustomTestStringConvertible, Sendable {
       },
       cause: "table-full", says: ["full"], remedy: ("raise sessions (16 now)", "sessions = 16")),
     Situation(
+      name: "a session too many for one host", more: "\n[limits]\nsessions-per-host = 1\n",
+      frames: [
+        ("lan", 0, .udp("192.168.1.10:5000", "198.51.100.7:9")),
+        ("lan", 1, .udp("192.168.1.10:5001", "198.51.100.7:9")),
+      ], cause: "session-limit", says: ["as many sessions as one may have"],
+      remedy: ("raise sessions-per-host (1 now)", "sessions-per-host = 1")),
+    Situation(
+      name: "a port too many for one host", more: "\n[limits]\nports-per-host = 1\n",
+      frames: [
+        ("lan", 0, .udp("192.168.1.10:5000", "198.51.100.7:9")),
+        ("lan", 1, .udp("192.168.1.10:5001", "198.51.100.7:9")),
+      ], cause: "port-limit", says: ["as many outside ports as one may have"],
+      remedy: ("raise ports-per-host (1 now)", "ports-per-host = 1")),
+    Situation(
       name: "no port left", edits: [("from = \"lan\"", "from = \"lan\"\nports = \"6000\"")],
       frames: [
         ("lan", 0, .udp("192.168.1.10:5000", "198.51.100.7:9")),

@@ -26,6 +26,11 @@ let engineMistakes: [Mistake] = [
   .added("trigger that is no reason", says: "no drop reason", text: "[recorder]\ntriggers = [\"no-port\", ▸\"none\"]"),
   .added("recorder of two workers", says: "set workers = 1", text: "[engine]\nworkers = 2\n▸[recorder]"),
   .added("recorder's unknown key", says: "did you mean \"memory\"?", text: "[recorder]\n▸memry = \"16MiB\""),
+  .added("a host without sessions", says: "from 1 to", text: "[limits]\nsessions-per-host = ▸0"),
+  .added("unknown limit", says: "did you mean \"ports-per-host\"?", text: "[limits]\n▸port-per-host = 9"),
+  .added(
+    "more half open than there are", says: "more than the 100 sessions",
+    text: "[engine]\nsessions = 100\n[limits]\nhalf-open = ▸101"),
   .added("section as a value", says: "[timeouts] is a list", text: "▸[[timeouts]]\nudp = \"5m\""),
   .added("pick-up of the wrong type", says: "pick-up = true or", text: "[engine]\npick-up = ▸\"yes\""),
   .added("duration without a unit", says: "like \"90s\", \"5m\" or \"2h4m\"", text: "[timeouts]\nudp = ▸\"90\""),

@@ -77,6 +77,10 @@ extension Core {
     switch reason {
     case .tableFull:
       add("raise sessions (\(flows.sessions.places.capacity) now), or lower the timeouts", .engine, "sessions")
+    case .sessionLimit:
+      add("raise sessions-per-host (\(rules.limits.sessionsPerHost) now)", .limits, "sessions-per-host")
+    case .portLimit: add("raise ports-per-host (\(rules.limits.portsPerHost) now)", .limits, "ports-per-host")
+    case .halfOpenLimit: add("raise half-open (\(rules.limits.halfOpen) now)", .limits, "half-open")
     case .noPort:
       let index = account.ingress.flatMap { ingress in plan.masquerades.firstIndex { $0.from == ingress } }
       if let index { add("give the masquerade more ports", .masquerade(index), "ports") }
@@ -92,7 +96,7 @@ extension Core {
 
   static func stage(of reason: DropReason) -> Explanation.Stage {
     switch reason {
-    case .noPort, .tableFull, .insertContention, .outboxFull: .limits
+    case .sessionLimit, .halfOpenLimit, .portLimit, .noPort, .tableFull, .insertContention, .outboxFull: .limits
     case .noNeighbor, .neighborQueueFull, .neighborTableFull, .egressFull, .egressError: .neighbor
     case .ttlExceeded: .ttl
     case .fragmentationNeeded: .mtu

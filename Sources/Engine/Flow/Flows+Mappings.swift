@@ -79,16 +79,34 @@ extension Flows {
     case taken
     case contended
     case noPort
+    /// The inside host has as many as it may have.
+    case hostLimit
     case full
   }
 
   /// A new mapping with a port of its own and one user: the inside port if it is in the pool and free, else a random one
   /// (RFC 7857 section 9).
   ///
-  /// - Parameter mayKeep: the inside port may be taken though it is none of `ranges`.
+  /// - Parameters:
+  ///   - mayKeep: the inside port may be taken though it is none of `ranges`.
+  ///   - hostLimit: how many ports its inside host may have.
   mutating func makeMapping(
     inside key: FlowKey, address: UInt32, ranges: UnsafeBufferPointer<PortRange>, filtering: EndpointRule,
-    mayKeep: Bool = false, interface: UInt16, generation: UInt16, at tick: UInt32
+    mayKeep: Bool = false, interface: UInt16, generation: UInt16, hostLimit: UInt32 = .max, at tick: UInt32
+  ) -> Made {
+    var claim = tables.hosts.ports.add(key.source, limit: hostLimit)
+    if claim == .refused, sweepBeforeRefusal(at: tick) { claim = tables.hosts.ports.add(key.source, limit: hostLimit) }
+    guard claim != .refused else { return .hostLimit }
+    let made = makeMapping(
+      inside: key, isCounted: claim == .counted, address, ranges, filtering, mayKeep, interface, generation, at: tick)
+    if case .made = made { return made }
+    if claim == .counted { tables.hosts.ports.remove(key.source) }
+    return made
+  }
+
+  private mutating func makeMapping(
+    inside key: FlowKey, isCounted: Bool, _ address: UInt32, _ ranges: UnsafeBufferPointer<PortRange>,
+    _ filtering: EndpointRule, _ mayKeep: Bool, _ interface: UInt16, _ generation: UInt16, at tick: UInt32
   ) -> Made {
     guard let mapping = allocateMapping(at: tick) else { return .full }
     let wanted = key.sourcePort.bigEndian
@@ -98,6 +116,7 @@ extension Flows {
     }
     let line = mappings[mapping]
     line.insideKey = key
+    line.isCounted = isCounted
     line.outsideAddress = address
     line.outsidePort = port.bigEndian
     line.filtering = filtering
@@ -145,6 +164,7 @@ extension Flows {
     _ = walk(mapping, at: 0, until: .end)
     mappings.unpublish(mapping)
     pools.giveBack(line.pool, line.ipProtocol, line.outsidePort.bigEndian)
+    if line.isCounted { tables.hosts.ports.remove(line.insideAddress) }
     tables.words.expiredMappings.pointee.wrappingAdd(1, ordering: .relaxed)
     line.life = MappingLife(rawValue: 0)
     mappingPlaces.retire(mapping)

@@ -36,6 +36,7 @@ extension Flows {
       left &-= 1
     }
     words.sweepMapping.plain = place
+    relieve(ticks: due, at: tick)
   }
 
   /// Takes out all that is over at `tick`. False where that was already done in this tick.

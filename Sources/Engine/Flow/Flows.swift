@@ -7,6 +7,7 @@ struct FlowTables: @unchecked Sendable {
   let pools: PortPools
   let words: SharedWords
   let quiescence: Quiescence
+  let hosts: HostCounts
   let seed: UInt64
 
   /// - Parameters:
@@ -28,10 +29,12 @@ struct FlowTables: @unchecked Sendable {
     self.pools = pools
     words = region.words
     quiescence = Quiescence(workers: workers)
+    hosts = try HostCounts(capacity: capacity, secret: secret)
   }
 
   func release() {
     quiescence.release()
+    hosts.release()
     region.release()
   }
 }
@@ -107,17 +110,6 @@ struct Flows {
     return SessionState.isGoing(sessions.common(session).state) ? nil : flow
   }
 
-  /// A place for a session, making room by a full sweep (at most one in a tick: nothing more expires within one).
-  mutating func allocate(at tick: UInt32) -> UInt32? {
-    if let session = sessionPlaces.take() {
-      sessions.clear(session)
-      return session
-    }
-    guard sweepAll(at: tick), let session = sessionPlaces.take() else { return nil }
-    sessions.clear(session)
-    return session
-  }
-
   /// Undoes `allocate` for a session that was not published.
   mutating func discard(_ session: UInt32) { sessionPlaces.discard(session) }
 
@@ -139,6 +131,7 @@ struct Flows {
     let created = tables.words.createdSessions.pointee.wrappingAdd(1, ordering: .relaxed).newValue
     common.identity = UInt32(truncatingIfNeeded: created)
     if mapping != 0 { join(session, mapping) }
+    tables.words.countChange(from: SessionState.free, to: word.state)
     // From here on it can end.
     common.word = word
     return .made
@@ -185,6 +178,7 @@ struct Flows {
     leave(session, at: tick)
     sessions.flow(session &<< 1).lastSeen = tick
     sessions.flow(session &<< 1 | 1).lastSeen = tick
+    tables.words.countChange(from: SessionState.leaving, to: SessionState.cut)
     sessions.common(session).word = SessionWord(state: SessionState.cut, timeout: timeout)
     return true
   }
@@ -201,6 +195,7 @@ struct Flows {
     guard common.exchange(before, ending) else { return false }
     if Int32(bitPattern: sessions.lastSeen(session) &+ before.timeout &- tick) <= 0 {
       remember(session, before.state)
+      tables.words.countChange(from: before.state, to: SessionState.ending)
       return true
     }
     // A packet has come in between: it has its session back. Nobody else changes the state of an ending one.
@@ -212,16 +207,19 @@ struct Flows {
     }
   }
 
-  /// True for the one worker that brings a session into a state that ends it.
-  private func claim(_ session: UInt32, as state: UInt8) -> Bool {
+  /// True for the one worker that brings a session into a state that ends it, if it is in a state that may.
+  func claim(_ session: UInt32, as state: UInt8, where mayEnd: (UInt8) -> Bool = { _ in true }) -> Bool {
     let common = sessions.common(session)
     while true {
       let before = common.word
-      if before.state == SessionState.free || SessionState.isGoing(before.state) { return false }
+      if before.state == SessionState.free || SessionState.isGoing(before.state) || !mayEnd(before.state) {
+        return false
+      }
       var going = before
       going.state = state
       guard common.exchange(before, going) else { continue }
       remember(session, before.state)
+      tables.words.countChange(from: before.state, to: state)
       return true
     }
   }
@@ -232,8 +230,9 @@ struct Flows {
   }
 
   /// Takes a session out that is marked as ending. In a mapping's list it stays until somebody walks by.
-  private mutating func takeOut(_ session: UInt32, at deadline: UInt32) {
+  mutating func takeOut(_ session: UInt32, at deadline: UInt32) {
     let common = sessions.common(session)
+    forgetHost(session)
     let mapping = common.mapping
     let pinned = common.pinned
     let remote = common.remote
@@ -248,6 +247,7 @@ struct Flows {
   /// Takes a session away from its mappings, and out of their list before this returns.
   private mutating func leave(_ session: UInt32, at deadline: UInt32) {
     let common = sessions.common(session)
+    forgetHost(session)
     let mapping = common.mapping
     let pinned = common.pinned
     if pinned != 0 {
@@ -260,6 +260,14 @@ struct Flows {
     _ = walk(mapping, at: 0, until: .end)
     common.mapping = 0
     letGo(mapping, at: deadline)
+  }
+
+  /// The host that has begun it has one less.
+  private func forgetHost(_ session: UInt32) {
+    let common = sessions.common(session)
+    guard common.isCounted else { return }
+    common.isCounted = false
+    tables.hosts.sessions.remove(sessions.flow(session &<< 1).key.source)
   }
 
   /// Gives back the place of a session that nobody can find any more.

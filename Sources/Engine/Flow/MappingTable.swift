@@ -9,7 +9,7 @@ import Synchronization
 ///            10  remote port      UInt16  raw; 0 unless address-and-port-dependent
 ///            12  pool             UInt16  of the outside address
 ///            14  protocol         UInt8
-///            15  -
+///            15  counted          UInt8   1: among the ports of its inside host
 ///            16  outside address  UInt32  raw
 ///            20  outside port     UInt16  raw
 ///            22  filtering        UInt8   place in EndpointRule.allCases
@@ -42,6 +42,10 @@ struct MappingLine {
   var insidePort: UInt16 { load(8) }
   var pool: UInt16 { load(12) }
   var ipProtocol: UInt8 { load(14) }
+  var isCounted: Bool {
+    get { load(15, UInt8.self) != 0 }
+    nonmutating set { store(15, UInt8(newValue ? 1 : 0)) }
+  }
   var outsideAddress: UInt32 {
     get { load(16) }
     nonmutating set { store(16, newValue) }

@@ -98,6 +98,9 @@ struct PlaceCache {
     self.worker = worker
   }
 
+  /// Places that this worker has taken out wait for other workers.
+  var isWaiting: Bool { out | waiting != 0 }
+
   /// A place, counted as in use; nil where there is none.
   mutating func take() -> UInt32? {
     guard pool.reserve() else { return nil }

@@ -156,7 +156,8 @@ enum FlowKind {
 ///            12  mapping      UInt32  0 = none
 ///            16  TCP window   2 x (end, acknowledged, edge: UInt32), per direction: see TCPTracker
 ///            40  TCP scale    2 x UInt8; upper half set = none in use
-///            42  -
+///            42  counted      UInt8   1: among the sessions of the inside host that has begun it
+///            43  -
 ///            44  remote       UInt32  raw; the outside peer as the mapping sees it
 ///            48  next         UInt32  session of the same mapping << 1 | taken out; see `Flows.walk`
 ///            52  link         UInt32  of the list of free places
@@ -217,6 +218,10 @@ struct CommonLine {
   var mapping: UInt32 {
     get { shared32(line, 12).plain }
     nonmutating set { shared32(line, 12).plain = newValue }
+  }
+  var isCounted: Bool {
+    get { shared8(line, 42).plain != 0 }
+    nonmutating set { shared8(line, 42).plain = newValue ? 1 : 0 }
   }
   var remote: UInt32 {
     get { shared32(line, 44).plain }
@@ -306,6 +311,9 @@ enum SessionState {
   static let ending: UInt8 = 7
   /// On the way to `cut`, by the one worker that has set this: its place stays in use.
   static let leaving: UInt8 = 8
+
+  /// Gives way where room is short: not acknowledged by both sides yet, or over but for its timer.
+  static func givesWay(_ state: UInt8) -> Bool { state == opening || (closing...cut).contains(state) }
 
   /// Some worker is just ending it.
   static func isGoing(_ state: UInt8) -> Bool { state >= ending }

@@ -91,7 +91,9 @@ extension Core {
     line.life = MappingLife(
       state: isQuarantined ? MappingState.quarantined : MappingState.live, users: isQuarantined ? 0 : 1,
       deadline: life.deadline == 0 ? 0 : life.deadline &+ adopter.shift)
+    line.isCounted = tables.hosts.ports.add(line.insideAddress, limit: .max) == .counted
     if flows.mappings.publish(mapping) == .made { return mapping }
+    if line.isCounted { tables.hosts.ports.remove(line.insideAddress) }
     line.life = MappingLife(rawValue: 0)
     flows.pools.giveBack(pool, old.ipProtocol, port)
     flows.mappingPlaces.discard(mapping)
@@ -108,7 +110,7 @@ extension Core {
     // A mark, or one that was just beginning or ending, is nothing to go on.
     guard (SessionState.open...SessionState.reset).contains(word.state) else { return }
     let old = (saved.sessions.flow(place &<< 1), saved.sessions.flow(place &<< 1 | 1))
-    let draft = old.0.key.isIPv6 ? nil : draft(place, saved, mappings, adopter)
+    var draft = old.0.key.isIPv6 ? nil : draft(place, saved, mappings, adopter)
     guard draft != nil || old.0.key.isIPv6 else { return report.damaged += 1 }
     let kind = old.0.kind
     let seen = (old.0.lastSeen &+ adopter.shift, old.1.lastSeen &+ adopter.shift)
@@ -139,6 +141,9 @@ extension Core {
       flows.discard(session)
       return report.damaged += 1
     }
+    // Limits are for new ones.
+    if draft.map({ !interfaces[Int($0.key.scope)].isOutside }) ?? false { _ = countHost(&draft!, limit: .max) }
+    flows.sessions.common(session).isCounted = draft?.isCounted ?? false
     restore(session, old, common, origin, timeout: timeout, seen: seen)
     guard flows.publish(session, as: Self.revived(word, timeout: timeout)) == .made else {
       if let draft { abandon(draft) }

@@ -13,6 +13,8 @@ struct Draft {
   var pinned: UInt32 = 0
   /// The outside peer as the mapping sees it, raw.
   var remote: UInt32 = 0
+  /// It is among the sessions of the inside host that begins it.
+  var isCounted = false
 
   init(key: FlowKey, new: FlowKey, hop: RouteTable.Hop, origin: Origin) {
     self.key = key
@@ -85,6 +87,10 @@ extension Core {
       abandon(draft)
       return tooBig(packet, adjacency)
     }
+    if let reason = admit(&draft, packet) {
+      abandon(draft)
+      return refuseNew(packet, reason)
+    }
     if let reason = settleSource(&draft, source, packet.ingress) {
       abandon(draft)
       return refuseNew(packet, reason)
@@ -109,8 +115,32 @@ extension Core {
     send(packet, by: session &<< 1)
   }
 
-  /// No session came of it: its mappings lose the user that it was.
+  /// Counts the session towards the limits that it falls under. Returns the one that it would go beyond.
+  private mutating func admit(_ draft: inout Draft, _ packet: Packet) -> DropReason? {
+    if !interfaces[packet.ingress].isOutside, !countHost(&draft, limit: rules.limits.sessionsPerHost) {
+      return .sessionLimit
+    }
+    guard packet.kind == FlowKind.tcp, !flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
+      return nil
+    }
+    return .halfOpenLimit
+  }
+
+  /// Counts the session for the inside host that begins it; false where that is one too many.
+  mutating func countHost(_ draft: inout Draft, limit: UInt32) -> Bool {
+    let table = tables.hosts.sessions
+    var claim = table.add(draft.key.source, limit: limit)
+    if claim == .refused, flows.sweepBeforeRefusal(at: clock.tick) {
+      claim = table.add(draft.key.source, limit: limit)
+    }
+    draft.isCounted = claim == .counted
+    if claim == .uncounted { counters.add(.hostUncounted) }
+    return claim != .refused
+  }
+
+  /// No session came of it: its mappings lose the user that it was, and its host a session.
   mutating func abandon(_ draft: Draft) {
+    if draft.isCounted { tables.hosts.sessions.remove(draft.key.source) }
     if draft.mapping != 0 { flows.letGo(draft.mapping) }
     if draft.pinned != 0 { flows.letGo(draft.pinned) }
   }
@@ -148,6 +178,7 @@ extension Core {
     common.mapping = draft.mapping
     common.remote = draft.remote
     common.pinned = draft.pinned
+    common.isCounted = draft.isCounted
     original.lastSeen = clock.tickUp
     reply.lastSeen = clock.tickUp
     original.planGeneration = generation
@@ -245,10 +276,11 @@ extension Core {
       let made = flows.makeMapping(
         inside: inside, address: address, ranges: rules.draws.of(index, key.ipProtocol), filtering: filtering,
         mayKeep: mayKeep(draft, at: address, index), interface: UInt16(truncatingIfNeeded: ingress),
-        generation: generation, at: clock.tick)
+        generation: generation, hostLimit: rules.limits.portsPerHost, at: clock.tick)
       switch made {
       case .made(let mapping): draft.mapping = mapping
       case .noPort: return .noPort
+      case .hostLimit: return .portLimit
       case .full: return .tableFull
       case .taken, .contended: return .insertContention
       }

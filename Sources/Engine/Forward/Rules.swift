@@ -33,6 +33,7 @@ public struct Rules: @unchecked Sendable {
   let draws: DrawRanges
   /// Idle times of each forward's sessions.
   let forwardTimeouts: [TickTimeouts]
+  let limits: TableLimits
   /// Some destinations are not translated: their answers come straight to inside addresses.
   let hasExceptions: Bool
 
@@ -86,6 +87,7 @@ public struct Rules: @unchecked Sendable {
     triggers = TriggerTable(plan, addresses: masqueradeAddresses)
     draws = DrawRanges(plan.masquerades.map(\.pool) + [Array(defaultPool)], without: plan.triggers)
     forwardTimeouts = plan.forwards.map { TickTimeouts($0.timeouts ?? plan.timeouts) }
+    limits = TableLimits(plan)
     hasExceptions = plan.masquerades.contains { !$0.except.isEmpty }
   }
 
@@ -101,6 +103,20 @@ public struct Rules: @unchecked Sendable {
     let copy = UnsafeMutableBufferPointer<PortRange>.allocate(capacity: ranges.count)
     _ = copy.initialize(from: ranges)
     return copy
+  }
+}
+
+/// What may be in the tables at once, where less than there is room for.
+struct TableLimits {
+  let sessionsPerHost: UInt32
+  let portsPerHost: UInt32
+  let halfOpen: Int
+
+  init(_ plan: Plan) {
+    func limit(_ count: Int?) -> UInt32 { count.map { UInt32(clamping: $0) } ?? .max }
+    sessionsPerHost = limit(plan.limits.sessionsPerHost)
+    portsPerHost = limit(plan.limits.portsPerHost)
+    halfOpen = plan.limits.halfOpen(of: plan.sessions)
   }
 }
 

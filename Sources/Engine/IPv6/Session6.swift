@@ -106,6 +106,9 @@ extension Core {
     let replyKey = replyKey(packet, hop)
     // Another session answers to it: one between the same ends that goes another way.
     guard !isTaken(replyKey) else { return refuseNew(packet, .noPort) }
+    guard packet.kind != FlowKind.tcp || flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
+      return refuseNew(packet, .halfOpenLimit)
+    }
     guard let session = flows.allocate(at: clock.tick) else { return refuseNew(packet, .tableFull) }
     flows.sessions.sides.fill(session, packet.header.start + IPv6Header.sourceOffset)
     let word = fill(session, packet.key, replyKey, packet.kind, origin)
@@ -168,7 +171,7 @@ extension Core {
     if packet.kind == FlowKind.tcp {
       let common = flows.sessions.common(flow &>> 1)
       let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
-      refreshes = TCPTracker(common).track(
+      refreshes = TCPTracker(common, countingIn: tables.words).track(
         Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
         tcp: packet.transport, headerLength: headerLength, timeouts: timeouts(of: common.origin).tcp)
     }

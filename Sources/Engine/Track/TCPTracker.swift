@@ -42,9 +42,14 @@ struct TCPTracker {
   private static let unscaledWindow: UInt32 = 0xFFFF
 
   private let common: CommonLine
+  /// Where changes of the state are counted; only `track` makes any.
+  private let words: SharedWords?
 
   @inline(__always)
-  init(_ common: CommonLine) { self.common = common }
+  init(_ common: CommonLine, countingIn words: SharedWords? = nil) {
+    self.common = common
+    self.words = words
+  }
 
   // Two workers may be here at once, each with a direction's segment. Every word is atomic by itself; the state changes by
   // compare-and-swap, and only from the state that was judged. One side may then see the other's window a segment late,
@@ -256,7 +261,10 @@ struct TCPTracker {
       after.timeout = timeouts.idle(in: state)
       if state == SessionState.reset, judged != SessionState.reset { after.stateBeforeReset = judged }
       if clearsMarks { after.clearMarks() }
-      if common.exchange(before, after) { return }
+      if common.exchange(before, after) {
+        words?.countChange(from: judged, to: state)
+        return
+      }
     }
   }
 
