@@ -61,7 +61,8 @@ struct Openings: @unchecked Sendable {
 
   init(_ region: Region) { start = region.openings }
 
-  var isEmpty: Bool { askings.isEmpty }
+  /// There is no trigger: looked at for every new session, so a word of its own.
+  private(set) var isEmpty = true
 
   private func key(_ place: Int) -> UnsafeMutablePointer<Atomic<UInt64>> { shared64(start, place &* Self.placeBytes) }
   private func word(_ place: Int) -> UnsafeMutablePointer<Atomic<UInt64>> {
@@ -98,6 +99,7 @@ struct Openings: @unchecked Sendable {
     var placeOf: [UInt64: Int] = [:]
     for place in 0..<Self.capacity { placeOf[key(place).plain] = place }
     askings = new
+    isEmpty = new.isEmpty
     places = new.map { placeOf[$0.key] ?? 0 }
     asked = [:]
     for asking in new {
@@ -162,11 +164,11 @@ struct Openings: @unchecked Sendable {
   /// The first trigger from `index` on that the original direction of a session asks for; nil where there is no other.
   ///
   /// Only what an inside host has begun asks: a session that was let in is answered to whatever port an outsider likes.
-  /// It is masqueraded where its source alone has changed.
+  /// It is masqueraded where its source alone has changed. IPv6 has no triggers.
   func trigger(from index: Int, askedBy line: FlowLine) -> Int? {
     let key = line.key
     let port = key.destinationPort.bigEndian
-    guard line.newSource != key.source, line.newDestination == key.destination,
+    guard key.rest &>> 56 == 0, line.newSource != key.source, line.newDestination == key.destination,
       line.newDestinationPort == key.destinationPort, let words = asked[Self.bits(key.scope, key.ipProtocol)],
       words[Int(port) / 64] &>> UInt64(port % 64) & 1 == 1
     else { return nil }

@@ -29,7 +29,7 @@ extension Core {
     }
     guard packet.kind != FlowKind.other else { return refuse(packet.slot, .unknownProtocol) }
     let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
-    if let (trigger, host) = opened(key), givesWay(mapping, to: host, key.destinationPort) {
+    if !flows.openings.isEmpty, let (trigger, host) = opened(key), givesWay(mapping, to: host, key.destinationPort) {
       return beginTriggered(packet, trigger, host)
     }
     guard let mapping else {

@@ -275,7 +275,8 @@ extension Core {
     } else {
       let made = flows.makeMapping(
         inside: inside, address: address, ranges: rules.draws.of(index, key.ipProtocol), filtering: filtering,
-        mayKeep: mayKeep(draft, at: address, index), interface: UInt16(truncatingIfNeeded: ingress),
+        mayKeep: !flows.openings.isEmpty && mayKeep(draft, at: address, index),
+        interface: UInt16(truncatingIfNeeded: ingress),
         generation: generation, hostLimit: rules.limits.portsPerHost, at: clock.tick)
       switch made {
       case .made(let mapping): draft.mapping = mapping
@@ -296,7 +297,11 @@ extension Core {
   /// The new source is not an outside endpoint that belongs to a forward or a mapping.
   private mutating func isUnclaimed(_ draft: Draft) -> Bool {
     guard let pool = flows.pools.pool(of: draft.new.source) else { return true }
-    if rules.triggers.find(draft.new.source, draft.key.ipProtocol, draft.new.sourcePort) != nil { return false }
+    if !flows.openings.isEmpty,
+      rules.triggers.find(draft.new.source, draft.key.ipProtocol, draft.new.sourcePort) != nil
+    {
+      return false
+    }
     let port = draft.new.sourcePort.bigEndian
     guard flows.pools.isTaken(pool, draft.key.ipProtocol, port) else { return true }
     // A mapping that has ended holds its port until somebody looks: the answer must not depend on the sweep.
