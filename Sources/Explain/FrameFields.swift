@@ -17,6 +17,9 @@ package struct FrameField: Equatable {
     switch form {
     case .number: return "\(number)"
     case .station: return "\(MACAddress(number))"
+    case .address where bytes.count == 16:
+      func word(_ bytes: ArraySlice<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
+      return "\(IPv6Address(high: word(bytes.prefix(8)), low: word(bytes.suffix(8))))"
     case .address: return "\(IPv4Address(UInt32(truncatingIfNeeded: number)))"
     case .hexadecimal, .bytes: return Self.short(bytes)
     }
@@ -59,7 +62,13 @@ private struct Layout {
 
   init(_ frame: [UInt8], _ link: CaptureLink) {
     self.frame = frame
-    if link == .ethernet { ethernet() } else { ipv4(end: frame.count) }
+    if link == .ethernet {
+      ethernet()
+    } else if frame.first.map({ $0 >> 4 == 6 }) == true {
+      ipv6(end: frame.count)
+    } else {
+      ipv4(end: frame.count)
+    }
     take("payload", frame.count - offset, .bytes)
   }
 
@@ -86,6 +95,7 @@ private struct Layout {
     take("ethernet type", 2, .hexadecimal)
     if type == 0x0806 { arp() }
     if type == 0x0800 { ipv4(end: frame.count) }
+    if type == 0x86DD { ipv6(end: frame.count) }
   }
 
   private mutating func arp() {
@@ -118,6 +128,46 @@ private struct Layout {
     if isFirst { transport(Int(frame[start + 9]), end: end) }
     take("payload", end - offset, .bytes)
     if prefix.isEmpty { take("ethernet trailer", frame.count - offset, .bytes) }
+  }
+
+  /// Extension headers count as payload.
+  private mutating func ipv6(end limit: Int) {
+    let start = offset
+    guard start + 40 <= limit, frame[start] >> 4 == 6 else { return }
+    let end = min(limit, start + 40 + number(start + 4))
+    take("ipv6 version, traffic class and flow label", 4, .hexadecimal)
+    take("ipv6 payload length", 2)
+    take("ipv6 next header", 1)
+    take("ipv6 hop limit", 1)
+    take("ipv6 source", 16, .address)
+    take("ipv6 destination", 16, .address)
+    let next = Int(frame[start + 6])
+    if next == 58 { icmpv6(end: end) } else if next != 1 { transport(next, end: end) }
+    take("payload", end - offset, .bytes)
+    if prefix.isEmpty { take("ethernet trailer", frame.count - offset, .bytes) }
+  }
+
+  private mutating func icmpv6(end: Int) {
+    guard offset + 8 <= end else { return }
+    let type = frame[offset]
+    take("icmpv6 type", 1)
+    take("icmpv6 code", 1)
+    take("icmpv6 checksum", 2, .hexadecimal)
+    switch type {
+    case 128, 129:
+      take("icmpv6 identifier", 2)
+      take("icmpv6 sequence number", 2)
+    case 135, 136:
+      take("icmpv6 flags", 4, .hexadecimal)
+      take("icmpv6 target", 16, .address)
+    case 1...4:
+      take("icmpv6 rest of header", 4, .hexadecimal)
+      guard prefix.isEmpty else { return }
+      prefix = "quoted "
+      ipv6(end: end)
+      prefix = ""
+    default: take("icmpv6 rest of header", 4, .hexadecimal)
+    }
   }
 
   private mutating func transport(_ ipProtocol: Int, end: Int) {

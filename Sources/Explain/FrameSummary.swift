@@ -12,16 +12,21 @@ package enum FrameSummary {
     {
       return operation == "1" ? "ARP request for \(target) from \(sender)" : "ARP reply of \(sender) to \(target)"
     }
-    guard let source = fields["ipv4 source"], let destination = fields["ipv4 destination"] else {
+    let isIPv6 = fields["ipv6 source"] != nil
+    let version = isIPv6 ? "ipv6" : "ipv4"
+    guard let source = fields["\(version) source"], let destination = fields["\(version) destination"] else {
       return "EtherType \(fields["ethernet type"] ?? "none"), \(frame.count) bytes"
     }
     for name in ["tcp", "udp"] {
       guard let from = fields["\(name) source port"], let to = fields["\(name) destination port"] else { continue }
-      return "\(name.uppercased()) \(source):\(from) > \(destination):\(to)"
+      let ends = isIPv6 ? ("[\(source)]", "[\(destination)]") : (source, destination)
+      return "\(name.uppercased()) \(ends.0):\(from) > \(ends.1):\(to)"
     }
-    if let type = fields["icmp type"], let code = fields["icmp code"] {
-      return "ICMP type \(type) code \(code) \(source) > \(destination)"
+    for name in ["icmp", "icmpv6"] {
+      guard let type = fields["\(name) type"], let code = fields["\(name) code"] else { continue }
+      return "\(name == "icmp" ? "ICMP" : "ICMPv6") type \(type) code \(code) \(source) > \(destination)"
     }
-    return "IP protocol \(fields["ipv4 protocol"] ?? "?") \(source) > \(destination)"
+    let number = fields["ipv4 protocol"] ?? fields["ipv6 next header"] ?? "?"
+    return "IP protocol \(number) \(source) > \(destination)"
   }
 }
