@@ -42,7 +42,7 @@ extension Core {
     if interface.plan.link == .ethernet {
       let destination = slot.pointee.bytes.rawMAC(0)
       let isBroadcastARP = located.etherType == EtherType.arp && destination == MACAddress.broadcast.raw
-      let isForGroup = located.etherType == EtherType.ipv6 && interface.six?.hears(destination) == true
+      let isForGroup = located.etherType == EtherType.ipv6 && sixes[Int(located.interface)]?.hears(destination) == true
       guard destination == interface.mac || isBroadcastARP || isForGroup else { return refuse(slot, .notOurMAC) }
     }
     switch located.etherType {

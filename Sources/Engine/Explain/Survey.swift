@@ -64,7 +64,7 @@ extension Core {
     if isEthernet {
       let destination = slot.pointee.bytes.rawMAC(0)
       let isQuestion = located.etherType == EtherType.arp && destination == MACAddress.broadcast.raw
-      let isForGroup = located.etherType == EtherType.ipv6 && interface.six?.hears(destination) == true
+      let isForGroup = located.etherType == EtherType.ipv6 && sixes[Int(located.interface)]?.hears(destination) == true
       guard destination == interface.mac || isQuestion || isForGroup else {
         survey.stop(
           .mac, .notOurMAC,
@@ -100,7 +100,7 @@ extension Core {
       survey.pass(.frame, "ARP")
     case EtherType.ipv6:
       // What becomes of it the verdict alone tells.
-      guard interfaces[Int(located.interface)].six == nil else { return survey.pass(.frame, "IPv6") }
+      guard sixes[Int(located.interface)] == nil else { return survey.pass(.frame, "IPv6") }
       survey.stop(.frame, .ipv6Off, "IPv6, and \(name(Int(located.interface))) has no IPv6 address")
       survey.remedy("give the interface an IPv6 address", PlanReference(.interface(Int(located.interface)), "address"))
     case 0: survey.stop(.frame, .truncated, "the frame ends within its link header")

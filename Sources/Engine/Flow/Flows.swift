@@ -14,7 +14,7 @@ struct FlowTables: @unchecked Sendable {
   ///   - outsideAddresses: raw, all different.
   ///   - memory: zeroed bytes for the region, as many as its layout says; nil for pages of its own.
   init(
-    capacity: Int, outsideAddresses: [UInt32], hasIPv6: Bool = false, seed: UInt64, workers: Int,
+    capacity: Int, outsideAddresses: [UInt32], hasIPv6: Bool, seed: UInt64, workers: Int,
     memory: UnsafeMutableRawPointer? = nil
   ) throws(PlanError) {
     let secret = HashSecret(seed: seed)

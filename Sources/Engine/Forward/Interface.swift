@@ -10,13 +10,10 @@ struct Interface {
   let mac: UInt64
   /// Outside addresses of forwards inside this interface's prefixes, besides its own: answered for by ARP. Raw.
   let externals: Set<UInt32>
-  /// nil: no IPv6 here.
-  let six: Interface6?
 
   init(_ plan: InterfacePlan, externals: Set<UInt32>) {
     self.plan = plan
     self.externals = externals
-    six = Interface6(plan)
     isOutside = plan.role == .outside
     mtu = UInt32(clamping: plan.mtu ?? 1500)
     clampMSS =

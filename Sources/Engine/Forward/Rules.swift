@@ -5,6 +5,8 @@
 public struct Rules: @unchecked Sendable {
   let plan: Plan
   let interfaces: [Interface]
+  /// The IPv6 side of each, nil for none: apart, so that who looks at an interface does not take hold of it too.
+  let sixes: [Interface6?]
   let routes: RouteTable
   let routes6: RouteTable6
   let forwards: ForwardTable
@@ -60,6 +62,7 @@ public struct Rules: @unchecked Sendable {
     }
     self.plan = plan
     self.interfaces = interfaces
+    sixes = plan.interfaces.map { Interface6($0) }
     routes = RouteTable(plan)
     routes6 = RouteTable6(plan)
     own6 = Dictionary(
@@ -124,6 +127,7 @@ struct TableLimits {
 extension Core {
   var plan: Plan { rules.plan }
   var interfaces: [Interface] { rules.interfaces }
+  var sixes: [Interface6?] { rules.sixes }
   var routes: RouteTable { rules.routes }
   var routes6: RouteTable6 { rules.routes6 }
   var own6: [IPv6Address: Int] { rules.own6 }

@@ -47,7 +47,7 @@ extension Core {
   /// Sends an error about a datagram to its source, by the interface that it came in by.
   mutating func report(_ about: IPv6Header, length: Int, on ingress: Int, _ error: ErrorReport6) {
     let to = about.source
-    guard Self.mayReport(about, length: length), let own = interfaces[ingress].six?.firstAddress,
+    guard Self.mayReport(about, length: length), let own = sixes[ingress]?.firstAddress,
       let hop = routes6.find(to, over: ingress), let place = adjacency(to: hop)
     else { return }
     guard locked({ $0.limiter.allows($0.flows.sessions.secret.digest(to), at: $0.clock.now) }) else {

@@ -41,7 +41,7 @@ extension Core {
     guard !source.isMulticast, !isProbe || packet.destination.isMulticast && mac == nil else {
       return drop(packet.slot, .malformedICMP)
     }
-    guard let six = interfaces[ingress].six, six.owns(target), !six.owns(source) else { return consume(packet.slot) }
+    guard let six = sixes[ingress], six.owns(target), !six.owns(source) else { return consume(packet.slot) }
     let sender = mac ?? packet.slot.pointee.bytes.rawMAC(6)
     if !isProbe, mac != nil { learn(source, sender, on: ingress, mayInsert: true) }
     if isProbe {
@@ -103,7 +103,7 @@ extension Core {
   private mutating func learnLocked(_ address: IPv6Address, _ mac: UInt64, on ingress: Int, mayInsert: Bool) {
     let egress = UInt16(truncatingIfNeeded: ingress)
     // Someone else with our address changes nothing here.
-    guard own6[address] == nil, let six = interfaces[ingress].six, !six.owns(address) else { return }
+    guard own6[address] == nil, let six = sixes[ingress], !six.owns(address) else { return }
     if let known = adjacencies.find(egress: egress, address: address) {
       if mayInsert || adjacencies[known].state != AdjacencyState.unknown { resolve(known, mac) }
       return
@@ -149,7 +149,7 @@ extension Core {
   mutating func solicit(_ place: UInt16) {
     let egress = Int(adjacencies[place].egress)
     let target = adjacencies.address6(place)
-    guard let own = interfaces[egress].six?.address(towards: target) else { return }
+    guard let own = sixes[egress]?.address(towards: target) else { return }
     sendDiscovery(
       ICMPv6.neighborSolicitation, flags: 0, target, DiscoveryMessage.sourceLinkAddress, from: own,
       to: target.solicitedNode, target.solicitedNode.groupMAC.raw, on: egress)

@@ -74,7 +74,7 @@ extension Core {
   mutating func judgeIPv6(_ slot: UnsafeMutablePointer<FrameSlot>, network: Int) {
     let ingress = Int(slot.pointee.ingress)
     // Alongside, IPv6 is the host's.
-    guard !isAlongside, let six = interfaces[ingress].six else { return refuse(slot, .ipv6Off) }
+    guard !isAlongside, let six = sixes[ingress] else { return refuse(slot, .ipv6Off) }
     let available = Int(slot.pointee.length) &- network
     guard available >= IPv6Header.length else { return drop(slot, .truncated) }
     let header = IPv6Header(slot.pointee.bytes + network)
@@ -103,7 +103,7 @@ extension Core {
 
   /// A source that is ours, or is reached otherwise than it came; strict towards inside hosts, as for IPv4.
   private func isMisplaced(_ source: IPv6Address, _ ingress: Int) -> Bool {
-    if own6[source] != nil || interfaces[ingress].six?.owns(source) == true { return true }
+    if own6[source] != nil || sixes[ingress]?.owns(source) == true { return true }
     guard !source.isLinkLocal, let hop = routes6.find(source) else { return false }
     return interfaces[ingress].isOutside ? !interfaces[hop.interface].isOutside : hop.interface != ingress
   }
@@ -116,7 +116,7 @@ extension Core {
     if let type, ICMPv6.discovery.contains(type) { return judgeDiscovery(packet, type) }
     let (source, destination) = (packet.source, packet.destination)
     guard !Martian6.isSpecial(source), !isMisplaced(source, packet.ingress) else { return drop(packet.slot, .martian) }
-    let isHere = interfaces[packet.ingress].six?.owns(destination) == true
+    let isHere = sixes[packet.ingress]?.owns(destination) == true
     guard let owner = isHere ? packet.ingress : own6[destination] else { return drop(packet.slot, .toUs) }
     if interfaces[packet.ingress].isOutside, !interfaces[owner].isOutside {
       return drop(packet.slot, .insideFromOutside)

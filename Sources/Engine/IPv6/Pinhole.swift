@@ -64,7 +64,7 @@ extension Rules {
     let egress = Int(flows.sessions.flow(session &<< 1 | 1).key.scope)
     let source = flows.sessions.sides.source(session &<< 1)
     let destination = flows.sessions.sides.destination(session &<< 1)
-    guard interfaces[ingress].six != nil, own6[destination] == nil, let hop = routes6.find(destination),
+    guard sixes[ingress] != nil, own6[destination] == nil, let hop = routes6.find(destination),
       hop.interface == egress
     else { return .cut }
     guard interfaces[ingress].isOutside else { return interfaces[egress].isOutside ? .kept(.outbound) : .cut }
