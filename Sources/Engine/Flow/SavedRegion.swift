@@ -24,8 +24,11 @@ struct RegionNote {
     start.storeBytes(of: UInt32(truncatingIfNeeded: count), toByteOffset: 168, as: UInt32.self)
     start.storeBytes(of: seed, toByteOffset: 160, as: UInt64.self)
     for (index, byte) in names.prefix(count).enumerated() { start.put(byte, Self.namesOffset + index) }
-    start.storeBytes(of: checksum, toByteOffset: Self.checksumOffset, as: UInt64.self)
+    seal()
   }
+
+  /// Writes the checksum of the page as it stands.
+  func seal() { start.storeBytes(of: checksum, toByteOffset: Self.checksumOffset, as: UInt64.self) }
 
   var isIntact: Bool { start.load(fromByteOffset: Self.checksumOffset, as: UInt64.self) == checksum }
   var baseTick: UInt64 { start.load(fromByteOffset: 136, as: UInt64.self) }
