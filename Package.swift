@@ -80,9 +80,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "LabTests", dependencies: ["Lab"], swiftSettings: strict),
     .testTarget(
-      name: "LiveTests", dependencies: ["Lab", "Engine", "Capture", "Explain", "PacketTestKit"],
+      name: "LiveTests", dependencies: ["Lab", "Engine", "Capture", "Explain", "Replay", "PacketTestKit"],
       exclude: [
-        "flood.py", "http6.py", "ice-peer.py", "one-in-flight.py", "ring-capture.py", "sequence.py", "tagged-echo.py",
+        "flood.py", "fragment-flood.py", "http6.py", "ice-peer.py", "in-turn.py", "one-in-flight.py", "ring-capture.py",
+        "sequence.py", "tagged-echo.py",
       ],
       swiftSettings: strict),
   ],

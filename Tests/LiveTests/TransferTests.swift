@@ -39,7 +39,7 @@ extension Live {
     func streams(count: Int) throws {
       try Rig.with("iperf") { rig in
         for direction in ["", "-R"] {
-          let report = try iperf(rig, "-P \(count) -t 2 \(direction)")
+          let report = try rig.iperf("-P \(count) -t 2 \(direction)")
           let received = try #require(report["sum_received"] as? [String: Any])
           #expect(try #require(received["bytes"] as? Double) > 1_000_000)
           #expect((report["streams"] as? [Any])?.count == count)
@@ -52,7 +52,7 @@ extension Live {
     func datagrams() throws {
       try Rig.with("iperf-udp") { rig in
         for direction in ["", "-R"] {
-          let report = try iperf(rig, "-u -b 20M -l 1200 -t 2 \(direction)")
+          let report = try rig.iperf("-u -b 20M -l 1200 -t 2 \(direction)")
           let sum = try #require(report["sum"] as? [String: Any])
           let packets = try #require(sum["packets"] as? Int), lost = try #require(sum["lost_packets"] as? Int)
           #expect(packets > 100)
@@ -62,15 +62,17 @@ extension Live {
         try #expect(rig.checksumErrors() == 0)
       }
     }
+  }
+}
 
-    /// One run of iperf3 through the forward of port 5201; the `end` of its report.
-    private func iperf(_ rig: Rig, _ options: String) throws -> [String: Any] {
-      let listener = try rig.network.start(in: .server, ["iperf3", "-s", "-1", "-p", "5201"])
-      defer { listener.kill() }
-      try rig.waitForListener(.server, port: 5201)
-      let text = try rig.shell(.client, "iperf3 -J -c \(LabNetwork.gatewayOutside) -p 5201 \(options)")
-      let report = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
-      return try #require(report?["end"] as? [String: Any])
-    }
+extension Rig {
+  /// One run of iperf3 through the forward of port 5201; the `end` of its report.
+  func iperf(_ options: String) throws -> [String: Any] {
+    let listener = try network.start(in: .server, ["iperf3", "-s", "-1", "-p", "5201"])
+    defer { listener.kill() }
+    try waitForListener(.server, port: 5201)
+    let text = try shell(.client, "iperf3 -J -c \(LabNetwork.gatewayOutside) -p 5201 \(options)", seconds: 120)
+    let report = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+    return try #require(report?["end"] as? [String: Any])
   }
 }

@@ -28,39 +28,18 @@ struct CorpusRole {
 
   /// Where the capture's originators live.
   let side: Side
-  private var originators: [Host] = []
-  private var responders: [Host] = []
-  private var isOriginator: [Host: Bool] = [:]
+  private let sides: Sides
 
   init(_ side: Side, frames: [Decoded]) {
     self.side = side
-    for frame in frames {
-      guard let ip = frame.ip, ip.source.isUnicast, ip.destination.isUnicast else { continue }
-      let isAnswer = Self.looksLikeAnswer(frame)
-      let (first, second) = isAnswer ? (ip.destination, ip.source) : (ip.source, ip.destination)
-      // Whoever is known keeps its side; a stranger who talks with it is on the other.
-      settle(first, isOriginator[first] ?? isOriginator[second].map { !$0 } ?? true)
-      settle(second, isOriginator[second] ?? !isOriginator[first]!)
-    }
+    sides = Sides(frames)
   }
 
-  private mutating func settle(_ host: Host, _ originates: Bool) {
-    guard isOriginator.updateValue(originates, forKey: host) == nil else { return }
-    if originates { originators.append(host) } else { responders.append(host) }
-  }
-
-  /// A capture may begin with the second frame of a conversation.
-  private static func looksLikeAnswer(_ frame: Decoded) -> Bool {
-    if let tcp = frame.tcp {
-      if tcp.flags.contains(.syn) { return tcp.flags.contains(.ack) }
-      return tcp.sourcePort < tcp.destinationPort
-    }
-    if let udp = frame.udp { return udp.sourcePort < 1024 && udp.destinationPort >= 1024 }
-    return frame.icmp?.type == 0
-  }
+  private var originators: [Host] { sides.originators }
+  private var responders: [Host] { sides.responders }
 
   /// True where the frame comes from the originators' side. What has no IPv4 source comes from there as well.
-  func isForward(_ frame: Decoded) -> Bool { frame.ip.map { isOriginator[$0.source] != false } ?? true }
+  func isForward(_ frame: Decoded) -> Bool { sides.isForward(frame) }
 
   /// The originators' interface, and the responders'.
   var interfaces: (forward: String, answer: String) { side == .inside ? ("lan", "wan") : ("wan", "lan") }
@@ -127,11 +106,6 @@ struct CorpusRole {
     own.formUnion(responders.indices.map { Self.externalStart.advanced(by: $0) })
     return Invariants(ownAddresses: own, hidden: [Host("10.203.0.0")...Host("10.203.255.255")], outside: ["wan"])
   }
-}
-
-extension Host {
-  /// Neither "this network" nor a group nor reserved.
-  fileprivate var isUnicast: Bool { (1..<224).contains(number >> 24) }
 }
 
 extension Decoded {
