@@ -30,14 +30,18 @@ extension Live {
             .count { $0.contains("established") } >= connections
         }
         try #require(areUp)
+        var longest = Duration.zero
         for round in 0..<rounds {
           gateway.process.kill()
+          let start = ContinuousClock.now
           try gateway.start()
           let process = gateway.process
           #expect(process.errors.contains("sessions and"), "round \(round): \(process.errors)")
           #expect(!process.errors.contains(" 0 sessions"), "round \(round): \(process.errors)")
           try #expect(rig.fetch(.client, "\(LabNetwork.gatewayOutside)/").contains("sees client"))
+          longest = max(longest, ContinuousClock.now - start)
         }
+        if isLong { print("restart: \(rounds) times, at most \(longest) until a new connection's answer") }
         for transfer in transfers {
           let outcome = try transfer.wait(seconds: 300)
           #expect(outcome.succeeded && outcome.output.hasPrefix(truth), "\(outcome.complaint)")

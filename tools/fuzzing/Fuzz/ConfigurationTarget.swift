@@ -11,7 +11,8 @@ enum ConfigurationTarget {
       let file = try SettingsFile(text: text, file: "fuzz.toml", purpose: .check)
       let written = try SettingsFile(text: file.normalised, file: "normalised.toml", purpose: .check)
       require(written.normalised == file.normalised, "written out:\n\(file.normalised)\nagain:\n\(written.normalised)")
-      require(written.plan == file.plan, "written out it is another plan:\n\(file.normalised)")
+      require(
+        withoutLines(written.plan) == withoutLines(file.plan), "written out it is another plan:\n\(file.normalised)")
       try? Rules(file.plan).release()
     } catch {
       require(!error.errors.isEmpty, "refused for nothing")
@@ -24,5 +25,12 @@ enum ConfigurationTarget {
       }
     }
     return 0
+  }
+
+  /// Where something stands is not what it means.
+  private static func withoutLines(_ plan: Plan) -> Plan {
+    var plan = plan
+    for index in plan.forwards.indices { plan.forwards[index].line = 0 }
+    return plan
   }
 }
