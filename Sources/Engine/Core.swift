@@ -46,12 +46,12 @@ struct Core {
     fragmentHolds = try HoldPool(small: 2048, large: 32)
     leavingFragments = LeavingFrames(capacity: 2048 + 32)
     counters = Counters(interfaces: plan.interfaces.count)
-    links = Self.makeLinks(linked, rules.interfaces)
-    tags = Self.makeTags(linked, rules.interfaces)
+    links = Self.makeLinks(linked, rules)
+    tags = Self.makeTags(linked, rules)
     // Each worker's own: it knows the places that the first one has given.
     exchangeTriggers()
     guard worker == 0 else { return }
-    exchangeReserved(ReservedPorts(), rules.forwards.reserved)
+    exchangeReserved(ReservedPorts(), rules.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
     for neighbor in plan.neighbors6 {
       guard addPermanent(neighbor) else { throw .tooMany("neighbours") }
@@ -76,18 +76,19 @@ struct Core {
     rules.release()
   }
 
-  private static func makeLinks(_ linked: [[Int]], _ interfaces: [Interface]) -> UnsafeMutableBufferPointer<Link> {
+  private static func makeLinks(_ linked: [[Int]], _ rules: Rules) -> UnsafeMutableBufferPointer<Link> {
+    let interfaces = rules.interfaces
     let links = UnsafeMutableBufferPointer<Link>.allocate(capacity: linked.count)
     for (index, members) in linked.enumerated() {
       var link = Link()
       link.first = UInt16(members.first ?? 0)
       for member in members {
-        if interfaces[member].plan.link == .rawIP {
+        if interfaces[member].isRawIP {
           link.rawIP = UInt16(member)
         } else {
           // Members with MACs of their own are told apart by the slow path: no frame is for the zero address.
           link.mac = member == members[0] || link.mac == interfaces[member].mac ? interfaces[member].mac : 0
-          if interfaces[member].plan.tags.isEmpty { link.untagged = UInt16(member) }
+          if rules.plan.interfaces[member].tags.isEmpty { link.untagged = UInt16(member) }
         }
       }
       links.initializeElement(at: index, to: link)
@@ -95,13 +96,14 @@ struct Core {
     return links
   }
 
-  private static func makeTags(_ linked: [[Int]], _ interfaces: [Interface]) -> UnsafeMutableBufferPointer<TagEntry> {
+  private static func makeTags(_ linked: [[Int]], _ rules: Rules) -> UnsafeMutableBufferPointer<TagEntry> {
     var entries: [TagEntry] = []
     for (index, members) in linked.enumerated() {
-      for member in members where interfaces[member].plan.link == .ethernet {
+      for member in members where !rules.interfaces[member].isRawIP {
         entries.append(
-          TagEntry(link: UInt16(index), interface: UInt16(member), interfaces[member].plan.tags, interfaces[member].mac)
-        )
+          TagEntry(
+            link: UInt16(index), interface: UInt16(member), rules.plan.interfaces[member].tags,
+            rules.interfaces[member].mac))
       }
     }
     let table = UnsafeMutableBufferPointer<TagEntry>.allocate(capacity: entries.count)
@@ -111,7 +113,7 @@ struct Core {
 
   private mutating func addPermanent(_ neighbor: NeighborPlan) throws(PlanError) {
     let interface = interfaces[neighbor.interface]
-    guard interface.plan.link == .ethernet else { return }
+    guard !interface.isRawIP else { return }
     let egress = UInt16(neighbor.interface)
     guard
       let adjacency = adjacencies.insert(

@@ -61,7 +61,7 @@ public struct EngineState: @unchecked Sendable {
     let rules = try Rules(plan)
     defer { rules.release() }
     let tables = try FlowTables(
-      capacity: plan.sessions, outsideAddresses: Array(rules.outsideAddresses.keys), hasIPv6: plan.hasIPv6, seed: seed,
+      capacity: plan.sessions, outsideAddresses: rules.outsideAddresses.addresses, hasIPv6: plan.hasIPv6, seed: seed,
       workers: workers, memory: store?.memory)
     place = .allocate(capacity: 1)
     do {

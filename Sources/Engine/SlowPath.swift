@@ -39,7 +39,7 @@ extension Core {
     guard located.interface != Link.none else { return refuse(slot, isOurs(slot) ? .unknownVLAN : .notOurMAC) }
     slot.pointee.ingress = located.interface
     let interface = interfaces[Int(located.interface)]
-    if interface.plan.link == .ethernet {
+    if !interface.isRawIP {
       let destination = slot.pointee.bytes.rawMAC(0)
       let isBroadcastARP = located.etherType == EtherType.arp && destination == MACAddress.broadcast.raw
       let isForGroup = located.etherType == EtherType.ipv6 && sixes[Int(located.interface)]?.hears(destination) == true

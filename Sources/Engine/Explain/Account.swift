@@ -41,7 +41,7 @@ extension Core {
   }
 
   private func nextHop(_ hop: RouteTable.Hop) -> Explanation.NextHop {
-    let isPlain = interfaces[hop.interface].plan.link == .rawIP
+    let isPlain = interfaces[hop.interface].isRawIP
     let place = adjacencies.find(
       egress: UInt16(truncatingIfNeeded: hop.interface), address: isPlain ? 0 : hop.address.wire)
     let adjacency = place.map { adjacencies[$0] }
@@ -82,7 +82,7 @@ extension Core {
     case .portLimit: add("raise ports-per-host (\(rules.limits.portsPerHost) now)", .limits, "ports-per-host")
     case .halfOpenLimit: add("raise half-open (\(rules.limits.halfOpen) now)", .limits, "half-open")
     case .noPort:
-      let index = account.ingress.flatMap { ingress in plan.masquerades.firstIndex { $0.from == ingress } }
+      let index = account.ingress.flatMap { ingress in masquerades.firstIndex { $0.from == ingress } }
       if let index { add("give the masquerade more ports", .masquerade(index), "ports") }
     case .noNeighbor, .neighborQueueFull:
       if let hop = account.nextHop {

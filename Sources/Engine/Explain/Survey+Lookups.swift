@@ -57,7 +57,7 @@ extension Core {
 
   /// The configuration's line that makes `hop` a next hop: a gateway, a route, or the prefix it is in.
   func route(to hop: RouteTable.Hop) -> PlanReference? {
-    let interface = interfaces[hop.interface].plan
+    let interface = plan.interfaces[hop.interface]
     if interface.gateways.contains(hop.address) { return PlanReference(.interface(hop.interface), "gateway") }
     if let index = plan.routes.firstIndex(where: { $0.via == hop.address && $0.interface == hop.interface }) {
       return PlanReference(.route(index))

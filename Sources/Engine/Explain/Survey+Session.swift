@@ -153,7 +153,7 @@ extension Core {
     }
     guard
       let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
-      !rules.masqueradeAddresses[index].isEmpty
+      !masquerades[index].addresses.isEmpty
     else {
       survey.hop = hop
       survey.stop(
@@ -214,8 +214,8 @@ extension Core {
   // MARK: To us
 
   private func surveyToUs(_ packet: Packet, _ reason: DropReason, _ survey: inout Survey) {
-    let owner = interfaces.firstIndex { $0.plan.addresses.contains { $0.address.wire == packet.header.destination } }
-    if packet.kind == FlowKind.echoRequest, let owner, interfaces[owner].plan.ping, !packet.header.isFragment {
+    let owner = interfaces.firstIndex { $0.isOwn(packet.header.destination) }
+    if packet.kind == FlowKind.echoRequest, let owner, interfaces[owner].answersEcho, !packet.header.isFragment {
       return survey.pass(.session, "a ping for \(name(owner)), which answers", PlanReference(.interface(owner), "ping"))
     }
     let port = packet.key.destinationPort.bigEndian

@@ -48,9 +48,7 @@ extension Core {
   private func onlyMiss(_ packet: Packet, _ trigger: TriggerPlan) -> (text: String, key: String)? {
     var misses: [(text: String, key: String)] = []
     let port = packet.key.destinationPort.bigEndian
-    if !plan.masquerades.indices.contains(where: {
-      plan.masquerades[$0].from == trigger.from && rules.masqueradeAddresses[$0].contains(packet.key.destination)
-    }) {
+    if rules.masquerade(from: trigger.from, as: packet.key.destination) == nil {
       misses.append(("no host of \(name(trigger.from)) is known by \(packet.destination)", "from"))
     }
     if !trigger.ipProtocols.contains(packet.key.ipProtocol) {

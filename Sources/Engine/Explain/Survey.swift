@@ -291,7 +291,7 @@ extension Core {
 
   // MARK: Names
 
-  func name(_ interface: Int) -> String { interfaces[interface].plan.name }
+  func name(_ interface: Int) -> String { plan.interfaces[interface].name }
 
   /// "TCP 198.51.100.7:4000 > 203.0.113.1:80 (SYN)".
   func describe(_ packet: Packet) -> String {

@@ -17,7 +17,7 @@ extension Core {
   mutating func adopt(_ saved: SavedRegion) -> AdoptionReport {
     var report = AdoptionReport()
     let adopter = Adopter(
-      interfaces: saved.interfaces.map { name in interfaces.firstIndex { $0.plan.name == name } },
+      interfaces: saved.interfaces.map { name in plan.interfaces.firstIndex { $0.name == name } },
       // Ticks are compared by signed difference, and so they may be moved.
       shift: UInt32(truncatingIfNeeded: saved.baseTick &- clock.base))
     var mappings = [UInt32](repeating: 0, count: Int(saved.mappingPlaces) + 1)

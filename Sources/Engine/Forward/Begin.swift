@@ -65,15 +65,15 @@ extension Core {
   }
 
   private mutating func beginForward(_ packet: Packet, _ entry: PortTable.Entry) {
-    let rule = plan.forwards[entry.rule]
+    let rule = forwardRules[entry.rule]
     guard rule.allows(packet.source) else { return drop(packet.slot, .notAllowed) }
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
-    guard let hop = routes.find(rule.target) else { return noRoute(packet) }
+    guard let hop = routes.find(IPv4Address(wire: rule.target)) else { return noRoute(packet) }
     guard !interfaces[hop.interface].isOutside || rule.source == .gateway else {
       return drop(packet.slot, .outsideToOutside)
     }
     var new = packet.key
-    Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
+    Self.retarget(&new, rule.target, entry.port, packet.kind)
     guard packet.kind != FlowKind.other || !IPProtocol.coversAddresses(packet.header.ipProtocol) else {
       return drop(packet.slot, .unknownProtocol)
     }
@@ -133,11 +133,11 @@ extension Core {
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let hop else { return noRoute(packet) }
     guard
-      let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
+      let index = masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
       let address = rules.masqueradeAddress(index, of: packet.header.source, flows.sessions.secret)
     else { return refuse(packet.slot, .noMasquerade) }
     let draft = Draft(key: packet.key, new: packet.key, hop: hop, origin: .masquerade(index))
-    if plan.masquerades[index].except.contains(where: { $0.contains(packet.destination) }) {
+    if masquerades[index].excepts(packet.destination) {
       // What is not translated is the host's own to route.
       return isAlongside ? pass(packet.slot) : make(packet, draft, source: .untranslated)
     }
@@ -157,10 +157,10 @@ extension Core {
     var source = SourceChoice.hairpin(address: key.destination)
     guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
     if let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian) {
-      let rule = plan.forwards[entry.rule]
+      let rule = forwardRules[entry.rule]
       guard rule.hairpin else { return drop(packet.slot, .hairpinOff) }
       guard rule.allows(packet.source) else { return drop(packet.slot, .notAllowed) }
-      Self.retarget(&new, rule.target.wire, entry.port, packet.kind)
+      Self.retarget(&new, rule.target, entry.port, packet.kind)
       origin = .forward(entry.rule)
       if rule.source == .gateway { source = .gateway }
     } else if packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other,
@@ -194,9 +194,9 @@ extension Core {
   private mutating func toOurselves(_ packet: Packet, _ reason: DropReason) {
     if isAlongside { return pass(packet.slot) }
     let address = packet.header.destination
-    let owner = interfaces.first { $0.plan.addresses.contains { $0.address.wire == address } }
+    let owner = interfaces.first { $0.isOwn(address) }
     // Answering pieces would mean putting them together.
-    guard packet.kind == FlowKind.echoRequest, owner?.plan.ping == true, !packet.header.isFragment else {
+    guard packet.kind == FlowKind.echoRequest, owner?.answersEcho == true, !packet.header.isFragment else {
       return reason == .toUs ? drop(packet.slot, reason) : unsolicited(packet, reason)
     }
     answerEcho(packet)

@@ -61,11 +61,11 @@ extension Rules {
     let port = mapping.outsidePort.bigEndian
     guard outsideAddresses[address] != nil else { return false }
     if mapping.ipProtocol != IPProtocol.icmp, forwards.find(address, mapping.ipProtocol, port) != nil { return false }
-    let pool: UnsafeMutableBufferPointer<PortRange>
+    let pool: UnsafeBufferPointer<PortRange>
     if let index = masquerade(from: Int(mapping.interface), as: address) {
-      let rule = plan.masquerades[index]
+      let rule = masquerades[index]
       guard rule.mapping == mapping.rule, rule.filtering == mapping.filtering else { return false }
-      pool = masqueradePools[index]
+      pool = rule.pool
     } else {
       guard mapping.rule == .endpointIndependent, mapping.filtering == .addressAndPortDependent else { return false }
       pool = defaultPool
@@ -79,14 +79,15 @@ extension Rules {
   // MARK: Kinds of sessions
 
   private func forwarded(_ view: SessionView, _ entry: PortTable.Entry, _ isFromOutside: Bool) -> Fate {
-    let rule = plan.forwards[entry.rule]
+    let rule = forwardRules[entry.rule]
     guard rule.allows(IPv4Address(wire: view.key.source)), isFromOutside || rule.hairpin,
-      let hop = routes.find(rule.target), !interfaces[hop.interface].isOutside || rule.source == .gateway
+      let hop = routes.find(IPv4Address(wire: rule.target)),
+      !interfaces[hop.interface].isOutside || rule.source == .gateway
     else { return .cut }
     // A mapping had this endpoint before: it ends, and what came in by it.
     if isFromOutside ? view.mapping != nil : view.pinned != nil { return .cut }
     let hasTarget =
-      view.new.newDestination == rule.target.wire
+      view.new.newDestination == rule.target
       && (!view.hasPorts || view.new.newDestinationPort.bigEndian == entry.port) && hop.interface == view.egress
     let hasSource =
       switch rule.source {
@@ -129,10 +130,10 @@ extension Rules {
       view.new.newDestination == view.key.destination,
       let hop = routes.find(IPv4Address(wire: view.key.destination)), hop.interface == view.egress,
       interfaces[hop.interface].isOutside,
-      let index = plan.masquerades.firstIndex(where: { $0.from == view.ingress && $0.to == view.egress }),
+      let index = masquerades.firstIndex(where: { $0.from == view.ingress && $0.to == view.egress }),
       let address = masqueradeAddress(index, of: view.key.source, view.secret)
     else { return .cut }
-    let isException = plan.masquerades[index].except.contains { $0.contains(IPv4Address(wire: view.key.destination)) }
+    let isException = masquerades[index].excepts(IPv4Address(wire: view.key.destination))
     guard isException ? isUntranslated(view) : sendsByMasquerade(view, index, address) else { return .cut }
     return .kept(.masquerade(index))
   }
@@ -192,8 +193,8 @@ extension Rules {
   private func endpoint(
     _ rule: Int, _ port: UInt16, _ key: FlowKey, _ index: Int, _ address: UInt32
   ) -> (address: UInt32, port: UInt16)? {
-    guard plan.forwards[rule].interface == plan.masquerades[index].to,
-      let outside = forwards.outsideAddress(rule, inUse: address),
+    guard forwardRules[rule].interface == masquerades[index].to,
+      let outside = forwardRules[rule].outsideAddress(inUse: address),
       forwards.find(outside, key.ipProtocol, port)?.rule == rule
     else { return nil }
     return (outside, port.bigEndian)
@@ -204,8 +205,8 @@ extension Rules {
   func masquerade(
     of key: FlowKey, from interface: Int, at address: UInt32, _ secret: HashSecret
   ) -> (index: Int, address: UInt32)? {
-    let own = plan.masquerades.indices.first { index in
-      plan.masquerades[index].from == interface && plan.masquerades[index].to == outsideAddresses[address]
+    let own = masquerades.indices.first { index in
+      masquerades[index].from == interface && masquerades[index].to == outsideAddresses[address]
         && (key.ipProtocol == IPProtocol.tcp || key.ipProtocol == IPProtocol.udp)
         && outboundEndpoint(key, index, address) != nil
     }
@@ -218,14 +219,12 @@ extension Rules {
 
   /// The masquerade by which hosts behind an inside interface have this outside address.
   func masquerade(from interface: Int, as address: UInt32) -> Int? {
-    plan.masquerades.indices.first {
-      plan.masquerades[$0].from == interface && masqueradeAddresses[$0].contains(address)
-    }
+    masquerades.firstIndex { $0.from == interface && $0.addresses.contains(address) }
   }
 
   /// The outside address (raw) of an inside host: always the same one of the pool (RFC 4787 REQ-2, "paired").
   func masqueradeAddress(_ index: Int, of inside: UInt32, _ secret: HashSecret) -> UInt32? {
-    let addresses = masqueradeAddresses[index]
+    let addresses = masquerades[index].addresses
     guard addresses.count > 1 else { return addresses.first }
     let choice = secret.hash(UInt64(inside), 0x7061_6972)
     return addresses[Int(truncatingIfNeeded: choice % UInt64(addresses.count))]
@@ -234,14 +233,14 @@ extension Rules {
   /// Whether a protocol without ports may go out.
   func allowsOther(_ index: Int, _ key: FlowKey) -> Bool {
     !IPProtocol.coversAddresses(key.ipProtocol)
-      && (plan.masquerades[index].otherProtocols || forwards.findOther(key.source) != nil)
+      && (masquerades[index].otherProtocols || forwards.findOther(key.source) != nil)
   }
 
   /// The outside address (raw) that a protocol without ports leaves from: a forward's target from the forward's. nil where
   /// the host's own address belongs to a forward's target.
   func addressOfOther(_ key: FlowKey, _ address: UInt32, _ index: Int) -> UInt32? {
-    if let rule = forwards.findOther(key.source), plan.forwards[rule].interface == plan.masquerades[index].to {
-      return forwards.outsideAddress(rule, inUse: address)
+    if let rule = forwards.findOther(key.source), forwardRules[rule].interface == masquerades[index].to {
+      return forwardRules[rule].outsideAddress(inUse: address)
     }
     return forwards.find(address, key.ipProtocol, 0) == nil ? address : nil
   }

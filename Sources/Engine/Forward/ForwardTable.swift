@@ -1,32 +1,63 @@
-extension ForwardPlan {
-  /// `deny` wins over `allow`.
-  func allows(_ source: IPv4Address) -> Bool {
-    !deny.contains { $0.contains(source) } && allow.contains { $0.contains(source) }
+/// The forwards, compiled both ways: outside endpoint -> target, and target -> the outside endpoint that it sends from.
+struct ForwardTable {
+  private let inbound: PortTable
+  private let outbound: PortTable
+  /// Echo of whole hosts: outside address (raw) -> rule.
+  private let echo: AddressTable
+  /// Other protocols of whole hosts: outside address (raw) -> rule, and target (raw) -> rule.
+  private let other: AddressTable
+  private let otherTargets: AddressTable
+
+  fileprivate init(_ maker: ForwardTableMaker) {
+    inbound = maker.inbound.table()
+    outbound = maker.outbound.table()
+    echo = AddressTable(maker.echo)
+    other = AddressTable(maker.other)
+    otherTargets = AddressTable(maker.otherTargets)
+  }
+
+  func release() {
+    inbound.release()
+    outbound.release()
+    echo.release()
+    other.release()
+    otherTargets.release()
+  }
+
+  /// The rule for an outside endpoint, and the target port. `port` in host order; of no meaning for echo.
+  func find(_ address: UInt32, _ ipProtocol: UInt8, _ port: UInt16) -> PortTable.Entry? {
+    switch ipProtocol {
+    case IPProtocol.tcp, IPProtocol.udp: inbound.find(address, PortPools.portClass(ipProtocol), port)
+    case IPProtocol.icmp: echo[address].map { PortTable.Entry(rule: $0, port: 0) }
+    default: other[address].map { PortTable.Entry(rule: $0, port: 0) }
+    }
+  }
+
+  /// The rule by which this target (raw) sends other protocols.
+  func findOther(_ target: UInt32) -> Int? { otherTargets[target] }
+
+  /// The rule whose target this inside endpoint is, and the outside port that it sends from.
+  func findOutbound(_ address: UInt32, _ ipProtocol: UInt8, _ port: UInt16) -> PortTable.Entry? {
+    guard ipProtocol == IPProtocol.tcp || ipProtocol == IPProtocol.udp else { return nil }
+    return outbound.find(address, PortPools.portClass(ipProtocol), port)
   }
 }
 
-/// The forwards, compiled both ways: outside endpoint -> target, and target -> the outside endpoint that it sends from.
-struct ForwardTable {
-  private static let echoClass = 2
-
-  private var inbound = PortTable()
-  private var outbound = PortTable()
-  /// Echo of whole hosts: outside address (raw) -> rule.
-  private var echo: [UInt32: Int] = [:]
-  /// Other protocols of whole hosts: outside address (raw) -> rule, and target (raw) -> rule.
-  private var other: [UInt32: Int] = [:]
-  private var otherTargets: [UInt32: Int] = [:]
-  /// Outside addresses (raw) of each rule.
-  private var externals: [[UInt32]] = []
+/// What a `ForwardTable` is made with.
+struct ForwardTableMaker {
+  fileprivate var inbound = PortTableMaker()
+  fileprivate var outbound = PortTableMaker()
+  fileprivate var echo: [UInt32: Int] = [:]
+  fileprivate var other: [UInt32: Int] = [:]
+  fileprivate var otherTargets: [UInt32: Int] = [:]
   /// TCP and UDP ports that no mapping may get.
   private(set) var reserved = ReservedPorts()
 
   init(_ plan: Plan) {
-    externals = plan.forwards.map { Self.externals($0, plan) }
     // A narrower forward wins over one for all ports: it is written later.
     for isWhole in [true, false] {
       for (rule, forward) in plan.forwards.enumerated() where forward.isEnabled && forward.isWholeHost == isWhole {
-        insert(rule, forward)
+        insert(rule, forward, externals: plan.externals(of: forward))
       }
     }
     // The first in the file is the one that its target sends from.
@@ -35,18 +66,15 @@ struct ForwardTable {
     }
   }
 
-  private static func externals(_ forward: ForwardPlan, _ plan: Plan) -> [UInt32] {
-    forward.isOnInterface
-      ? plan.interfaces[forward.interface].addresses.map(\.address.wire) : forward.externals.map(\.wire)
-  }
+  func table() -> ForwardTable { ForwardTable(self) }
 
   private static func protocols(_ forward: ForwardPlan) -> [UInt8] {
     (forward.protocols.contains(.tcp) ? [IPProtocol.tcp] : [])
       + (forward.protocols.contains(.udp) ? [IPProtocol.udp] : [])
   }
 
-  private mutating func insert(_ rule: Int, _ forward: ForwardPlan) {
-    for address in externals[rule] {
+  private mutating func insert(_ rule: Int, _ forward: ForwardPlan, externals: [UInt32]) {
+    for address in externals {
       for ipProtocol in Self.protocols(forward) {
         for span in forward.spans {
           inbound.insert(
@@ -73,27 +101,12 @@ struct ForwardTable {
       }
     }
   }
+}
 
-  /// The rule for an outside endpoint, and the target port. `port` in host order; of no meaning for echo.
-  func find(_ address: UInt32, _ ipProtocol: UInt8, _ port: UInt16) -> PortTable.Entry? {
-    switch ipProtocol {
-    case IPProtocol.tcp, IPProtocol.udp: inbound.find(address, PortPools.portClass(ipProtocol), port)
-    case IPProtocol.icmp: echo[address].map { PortTable.Entry(rule: $0, port: 0) }
-    default: other[address].map { PortTable.Entry(rule: $0, port: 0) }
-    }
-  }
-
-  /// The rule by which this target (raw) sends other protocols.
-  func findOther(_ target: UInt32) -> Int? { otherTargets[target] }
-
-  /// The rule whose target this inside endpoint is, and the outside port that it sends from.
-  func findOutbound(_ address: UInt32, _ ipProtocol: UInt8, _ port: UInt16) -> PortTable.Entry? {
-    guard ipProtocol == IPProtocol.tcp || ipProtocol == IPProtocol.udp else { return nil }
-    return outbound.find(address, PortPools.portClass(ipProtocol), port)
-  }
-
-  /// The outside address (raw) that a target sends from: the one in use if the rule has it, else the rule's first.
-  func outsideAddress(_ rule: Int, inUse address: UInt32) -> UInt32? {
-    externals[rule].contains(address) ? address : externals[rule].first
+extension Plan {
+  /// A forward's outside addresses, raw.
+  func externals(of forward: ForwardPlan) -> [UInt32] {
+    forward.isOnInterface
+      ? interfaces[forward.interface].addresses.map(\.address.wire) : forward.externals.map(\.wire)
   }
 }

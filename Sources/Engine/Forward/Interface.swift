@@ -1,43 +1,60 @@
-/// An interface as the slow path sees it.
+/// An interface as the slow path sees it: what of the plan is asked for a packet, with nothing to count references to.
 struct Interface {
-  let plan: InterfacePlan
   let isOutside: Bool
+  /// No link header, no neighbours.
+  let isRawIP: Bool
+  /// It answers echo requests to its own addresses.
+  let answersEcho: Bool
+  /// It tells senders of what nothing is configured for.
+  let tellsUnreachable: Bool
   let mtu: UInt32
-  /// The largest MSS of TCP connections that begin through here; nil: as they say.
-  let clampMSS: UInt16?
+  /// The largest MSS of TCP connections that begin through here, 65,535 where they may say what they like.
+  let clampMSS: UInt16
   let header: LinkHeader
   /// Raw, see `UnsafeMutableRawPointer.rawMAC`.
   let mac: UInt64
-  /// Outside addresses of forwards inside this interface's prefixes, besides its own: answered for by ARP. Raw.
-  let externals: Set<UInt32>
+  /// Its own addresses with their prefixes.
+  let prefixes: UnsafeBufferPointer<IPv4Prefix>
+  /// Outside addresses of forwards inside this interface's prefixes, besides its own: answered for by ARP.
+  let externals: AddressTable
 
   init(_ plan: InterfacePlan, externals: Set<UInt32>) {
-    self.plan = plan
-    self.externals = externals
     isOutside = plan.role == .outside
+    isRawIP = plan.link == .rawIP
+    answersEcho = plan.ping
+    tellsUnreachable = plan.unsolicited == .unreachable
     mtu = UInt32(clamping: plan.mtu ?? 1500)
     clampMSS =
       switch plan.clampMSS {
       case .mtu: UInt16(clamping: Int(mtu) - 40)
       case .bytes(let bytes): UInt16(clamping: bytes)
-      case nil: nil
+      case nil: .max
       }
     mac = plan.mac?.raw ?? 0
     header = LinkHeader(mac: mac, tags: plan.tags, link: plan.link)
+    prefixes = UnsafeBufferPointer(copying: plan.addresses)
+    self.externals = AddressTable([UInt32: Int](uniqueKeysWithValues: externals.map { ($0, 0) }))
+  }
+
+  func release() {
+    header.release()
+    prefixes.deallocate()
+    externals.release()
   }
 
   /// Source of the frames that we make on this interface, raw.
-  var firstAddress: UInt32? { plan.addresses.first?.address.wire }
+  var firstAddress: UInt32? { prefixes.first?.address.wire }
 
-  func owns(_ address: UInt32) -> Bool {
-    externals.contains(address) || plan.addresses.contains { $0.address.wire == address }
-  }
+  /// Whether an address (raw) is its own, not one of a forward.
+  func isOwn(_ address: UInt32) -> Bool { prefixes.contains { $0.address.wire == address } }
+
+  func owns(_ address: UInt32) -> Bool { externals.contains(address) || isOwn(address) }
 
   /// The prefix that an address is on the link by.
-  func prefix(of address: IPv4Address) -> IPv4Prefix? { plan.addresses.first { $0.contains(address) } }
+  func prefix(of address: IPv4Address) -> IPv4Prefix? { prefixes.first { $0.contains(address) } }
 
   /// Network or directed broadcast address of one of the prefixes.
   func isBroadcast(_ address: IPv4Address) -> Bool {
-    plan.addresses.contains { $0.length <= 30 && ($0.network == address || $0.last == address) }
+    prefixes.contains { $0.length <= 30 && ($0.network == address || $0.last == address) }
   }
 }

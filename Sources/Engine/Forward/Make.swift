@@ -191,7 +191,7 @@ extension Core {
   /// Where inbound datagrams keep no mapping alive, the direction that they go in refreshes nothing (RFC 4787 REQ-6).
   func limitRefresh(_ session: UInt32, _ kind: UInt8, _ origin: Origin) {
     guard kind == FlowKind.udp, case .masquerade(let index) = origin.report,
-      !plan.masquerades[index].inboundRefresh
+      !masquerades[index].inboundRefresh
     else { return }
     let isInbound = interfaces[Int(flows.sessions.flow(session &<< 1).key.scope)].isOutside
     flows.sessions.flow(session &<< 1 | (isInbound ? 0 : 1)).keepsSession = false
@@ -239,7 +239,7 @@ extension Core {
 
   private mutating func masquerade(_ draft: inout Draft, _ index: Int, _ address: UInt32, _ ingress: Int) -> DropReason?
   {
-    let rule = plan.masquerades[index]
+    let rule = masquerades[index]
     if draft.remote == 0 { draft.remote = draft.key.destination }
     guard draft.hasPorts else { return settleAddress(&draft, rules.addressOfOther(draft.key, address, index)) }
     // The target of a one-to-one forward sends from the forward's outside endpoint.

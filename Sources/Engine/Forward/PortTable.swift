@@ -1,7 +1,7 @@
 /// (Address, protocol, port) -> (rule, port), in the same few loads however many ports a rule has.
 ///
 /// An address with a protocol has a directory of 256 entries, one for each page of 256 ports: nothing, one rule for the
-/// whole page with ports kept, or a page of its own.
+/// whole page with ports kept, or a page of its own. Made once and only read.
 struct PortTable {
   struct Entry: Equatable {
     /// Index of the rule.
@@ -10,14 +10,20 @@ struct PortTable {
     var port: UInt16
   }
 
-  private static let uniform: UInt32 = 1 &<< 31
+  fileprivate static let uniform: UInt32 = 1 &<< 31
 
   /// Directories by address (raw) in the upper and port class in the lower half.
-  private var directories: [UInt64: Int] = [:]
+  fileprivate let directories: AddressTable
   /// 256 entries each: 0 = nothing, `uniform | rule`, or the number of a page + 1.
-  private var directory: [UInt32] = []
+  fileprivate let directory: UnsafeBufferPointer<UInt32>
   /// 256 entries each: (rule + 1) << 16 | port; 0 = nothing.
-  private var pages: [UInt32] = []
+  fileprivate let pages: UnsafeBufferPointer<UInt32>
+
+  func release() {
+    directories.release()
+    directory.deallocate()
+    pages.deallocate()
+  }
 
   func find(_ address: UInt32, _ portClass: Int, _ port: UInt16) -> Entry? {
     guard let base = directories[Self.key(address, portClass)] else { return nil }
@@ -26,6 +32,23 @@ struct PortTable {
     if slot & Self.uniform != 0 { return Entry(rule: Int(slot & ~Self.uniform), port: port) }
     let entry = pages[(Int(slot) &- 1) &* 256 &+ Int(port & 255)]
     return entry == 0 ? nil : Entry(rule: Int(entry &>> 16) &- 1, port: UInt16(truncatingIfNeeded: entry))
+  }
+
+  fileprivate static func key(_ address: UInt32, _ portClass: Int) -> UInt64 {
+    UInt64(address) &<< 32 | UInt64(truncatingIfNeeded: portClass)
+  }
+}
+
+/// What a `PortTable` is made with.
+struct PortTableMaker {
+  private var directories: [UInt64: Int] = [:]
+  private var directory: [UInt32] = []
+  private var pages: [UInt32] = []
+
+  func table() -> PortTable {
+    PortTable(
+      directories: AddressTable(directories), directory: UnsafeBufferPointer(copying: directory),
+      pages: UnsafeBufferPointer(copying: pages))
   }
 
   /// `replacing`: false keeps what stands there already.
@@ -39,7 +62,7 @@ struct PortTable {
       let isWhole = port % 256 == 0 && port + 255 <= Int(ports.last)
       let keepsPorts = isParallel && target == ports.first
       if isWhole, keepsPorts, directory[base + page] == 0 || replacing {
-        directory[base + page] = Self.uniform | UInt32(rule)
+        directory[base + page] = PortTable.uniform | UInt32(rule)
         port += 256
         continue
       }
@@ -54,12 +77,8 @@ struct PortTable {
     }
   }
 
-  private static func key(_ address: UInt32, _ portClass: Int) -> UInt64 {
-    UInt64(address) &<< 32 | UInt64(truncatingIfNeeded: portClass)
-  }
-
   private mutating func directoryBase(_ address: UInt32, _ portClass: Int) -> Int {
-    let key = Self.key(address, portClass)
+    let key = PortTable.key(address, portClass)
     if let base = directories[key] { return base }
     let base = directory.count
     directory.append(contentsOf: repeatElement(0, count: 256))
@@ -70,11 +89,11 @@ struct PortTable {
   /// The page behind a directory entry, made or spelt out where it is not one yet.
   private mutating func pageStart(_ slot: Int, firstPort: Int) -> Int {
     let old = directory[slot]
-    if old != 0, old & Self.uniform == 0 { return (Int(old) - 1) * 256 }
+    if old != 0, old & PortTable.uniform == 0 { return (Int(old) - 1) * 256 }
     let start = pages.count
     pages.append(contentsOf: repeatElement(0, count: 256))
     if old != 0 {
-      let rule = old & ~Self.uniform
+      let rule = old & ~PortTable.uniform
       for index in 0..<256 { pages[start + index] = (rule + 1) << 16 | UInt32(firstPort + index) }
     }
     directory[slot] = UInt32(start / 256 + 1)

@@ -12,7 +12,7 @@ extension Core {
     guard flows.tables.region.layout.hasIPv6 || !new.plan.hasIPv6 else { throw .tooMany("IPv6 addresses") }
     // What all workers share, the first one settles.
     if flows.worker == 0 {
-      guard flows.pools.assign(Array(new.outsideAddresses.keys)) else { throw .tooMany("new outside addresses") }
+      guard flows.pools.assign(new.outsideAddresses.addresses) else { throw .tooMany("new outside addresses") }
     } else {
       flows.pools.refresh()
     }
@@ -22,7 +22,7 @@ extension Core {
     flows.quarantine = new.timeouts.quarantine
     exchangeTriggers()
     if flows.worker == 0 {
-      exchangeReserved(old.forwards.reserved, new.forwards.reserved)
+      exchangeReserved(old.reserved, new.reserved)
       exchangeNeighbors(old.plan.neighbors, new.plan.neighbors)
       exchangeNeighbors(old.plan.neighbors6, new.plan.neighbors6)
       // Generations come round: none may be left that is too old to be told from a new one.
@@ -71,7 +71,7 @@ extension Core {
 
   private mutating func exchangeNeighborsLocked(_ old: [NeighborPlan], _ new: [NeighborPlan]) {
     for neighbor in old where !new.contains(neighbor) {
-      guard interfaces[neighbor.interface].plan.link == .ethernet,
+      guard !interfaces[neighbor.interface].isRawIP,
         let place = adjacencies.find(
           egress: UInt16(truncatingIfNeeded: neighbor.interface), address: neighbor.address.wire)
       else { continue }
@@ -79,7 +79,7 @@ extension Core {
     }
     for neighbor in new where !old.contains(neighbor) {
       let hop = RouteTable.Hop(interface: neighbor.interface, address: neighbor.address)
-      guard interfaces[neighbor.interface].plan.link == .ethernet, let place = adjacency(to: hop) else { continue }
+      guard !interfaces[neighbor.interface].isRawIP, let place = adjacency(to: hop) else { continue }
       // Whatever waits for it goes out now.
       resolve(place, neighbor.mac.raw)
       adjacencies[place].state = AdjacencyState.permanent

@@ -8,7 +8,7 @@ struct RouteTable {
   }
 
   /// Ordered by prefix length, longest first.
-  private let routes: [Route]
+  private let routes: UnsafeBufferPointer<Route>
 
   init(_ plan: Plan) {
     var routes: [Route] = []
@@ -30,10 +30,13 @@ struct RouteTable {
         routes.append(Route(destination: IPv4Prefix(IPv4Address(0), length: 0), via: nil, interface: index))
       }
     }
-    self.routes = routes.enumerated().sorted {
+    let sorted = routes.enumerated().sorted {
       ($1.element.destination.length, $0.offset) < ($0.element.destination.length, $1.offset)
-    }.map(\.element)
+    }
+    self.routes = UnsafeBufferPointer(copying: sorted.map(\.element))
   }
+
+  func release() { routes.deallocate() }
 
   struct Hop {
     var interface: Int

@@ -4,37 +4,36 @@
 /// One worker owns it. Its tables are only read.
 public struct Rules: @unchecked Sendable {
   let plan: Plan
-  let interfaces: [Interface]
-  /// The IPv6 side of each, nil for none: apart, so that who looks at an interface does not take hold of it too.
-  let sixes: [Interface6?]
+  let interfaces: UnsafeBufferPointer<Interface>
+  /// The IPv6 side of each, nil for none: apart, so that who looks at an interface does not copy it too.
+  let sixes: UnsafeBufferPointer<Interface6?>
   let routes: RouteTable
   let routes6: RouteTable6
   let forwards: ForwardTable
   let pinholes: PinholeTable
-  /// Outside addresses that are ours, forwards' externals included; raw -> interface.
-  let outsideAddresses: [UInt32: Int]
-  /// Inside interfaces' own addresses; raw -> interface.
-  let insideAddresses: [UInt32: Int]
+  /// By the numbers of the plan's forwards and masquerades.
+  let forwardRules: UnsafeBufferPointer<ForwardRule>
+  let masquerades: UnsafeBufferPointer<MasqueradeRule>
+  /// TCP and UDP ports of forwards, which no mapping may get.
+  let reserved: ReservedPorts
+  /// Outside addresses that are ours, forwards' externals included -> interface.
+  let outsideAddresses: AddressTable
+  /// Inside interfaces' own addresses -> interface.
+  let insideAddresses: AddressTable
   /// Our own IPv6 addresses, but for link-local ones -> interface.
   let own6: [IPv6Address: Int]
-  /// Targets that have their outside address themselves (a forward that changes the port alone), by wire address: they
-  /// send from an address that is ours for everybody else.
-  let publicTargets: Set<UInt32>
+  /// Targets that have their outside address themselves (a forward that changes the port alone): they send from an
+  /// address that is ours for everybody else.
+  let publicTargets: AddressTable
   /// In `alongside` mode frames that are not ours are the host's.
   let isAlongside: Bool
   /// Some interface tells the senders of unsolicited SYNs.
   let remembersUnsolicited: Bool
   let timeouts: TickTimeouts
   /// Pool of outside ports where no masquerade says otherwise.
-  let defaultPool: UnsafeMutableBufferPointer<PortRange>
-  /// Pools of the masquerades, by index.
-  let masqueradePools: [UnsafeMutableBufferPointer<PortRange>]
-  /// Outside addresses (raw) of the masquerades, by index.
-  let masqueradeAddresses: [[UInt32]]
+  let defaultPool: UnsafeBufferPointer<PortRange>
   let triggers: TriggerTable
   let draws: DrawRanges
-  /// Idle times of each forward's sessions.
-  let forwardTimeouts: [TickTimeouts]
   let limits: TableLimits
   /// Some destinations are not translated: their answers come straight to inside addresses.
   let hasExceptions: Bool
@@ -44,68 +43,81 @@ public struct Rules: @unchecked Sendable {
     guard plan.interfaces.count < Int(Link.none) else { throw .tooMany("interfaces") }
     guard plan.forwards.count < 32_768 else { throw .tooMany("forwards") }
     guard plan.triggers.count <= Openings.mostTriggers else { throw .tooMany("triggers") }
-    var interfaces: [Interface] = []
-    for (index, interface) in plan.interfaces.enumerated() {
-      let externals =
-        plan.forwards.filter { $0.isEnabled && $0.interface == index && !$0.isOnInterface }
-        .flatMap(\.externals).map(\.wire)
-        + plan.masquerades.filter { $0.to == index }.flatMap(\.externals).map(\.wire)
-      if interface.link == .ethernet, interface.mac == nil { throw .noMAC(interface: interface.name) }
-      interfaces.append(Interface(interface, externals: Set(externals)))
-    }
-    var outside: [UInt32: Int] = [:]
-    var inside: [UInt32: Int] = [:]
-    for (index, interface) in interfaces.enumerated() {
-      for address in interface.plan.addresses.map(\.address.wire) + interface.externals {
-        if interface.isOutside { outside[address] = index } else { inside[address] = index }
-      }
+    for interface in plan.interfaces where interface.link == .ethernet && interface.mac == nil {
+      throw .noMAC(interface: interface.name)
     }
     self.plan = plan
-    self.interfaces = interfaces
-    sixes = plan.interfaces.map { Interface6($0) }
+    let interfaces = plan.interfaces.indices.map { Interface(plan.interfaces[$0], externals: plan.externals(on: $0)) }
+    self.interfaces = UnsafeBufferPointer(copying: interfaces)
+    sixes = UnsafeBufferPointer(copying: plan.interfaces.map { Interface6($0) })
     routes = RouteTable(plan)
     routes6 = RouteTable6(plan)
     own6 = Dictionary(
       plan.interfaces.enumerated().flatMap { index, interface in
         interface.addresses6.map(\.address).filter { !$0.isLinkLocal }.map { ($0, index) }
       }, uniquingKeysWith: { first, _ in first })
-    forwards = ForwardTable(plan)
+    let maker = ForwardTableMaker(plan)
+    forwards = maker.table()
+    reserved = maker.reserved
     pinholes = PinholeTable(plan)
-    outsideAddresses = outside
-    insideAddresses = inside
-    let own = Set(interfaces.flatMap { $0.plan.addresses.map(\.address) })
-    publicTargets = Set(
-      plan.forwards.filter { $0.isEnabled && $0.externals.contains($0.target) && !own.contains($0.target) }
-        .map(\.target.wire))
+    forwardRules = UnsafeBufferPointer(
+      copying: plan.forwards.map { ForwardRule($0, externals: plan.externals(of: $0), plan.timeouts) })
+    masquerades = UnsafeBufferPointer(
+      copying: plan.masquerades.map { MasqueradeRule($0, own: interfaces[$0.to]) })
+    outsideAddresses = AddressTable(plan.addresses(of: .outside))
+    insideAddresses = AddressTable(plan.addresses(of: .inside))
+    let own = Set(plan.interfaces.flatMap { $0.addresses.map(\.address) })
+    publicTargets = AddressTable(
+      [UInt32: Int](
+        plan.forwards.filter { $0.isEnabled && $0.externals.contains($0.target) && !own.contains($0.target) }
+          .map { ($0.target.wire, 0) }, uniquingKeysWith: { $1 }))
     isAlongside = plan.mode == .alongside
     remembersUnsolicited = plan.interfaces.contains { $0.unsolicited == .unreachable }
     timeouts = TickTimeouts(plan.timeouts)
-    defaultPool = Self.copy([PortRange(1024, 65535)])
-    masqueradePools = plan.masquerades.map { Self.copy($0.pool) }
-    let masqueradeAddresses = plan.masquerades.map { masquerade in
-      masquerade.externals.isEmpty
-        ? interfaces[masquerade.to].firstAddress.map { [$0] } ?? [] : masquerade.externals.map(\.wire)
-    }
-    self.masqueradeAddresses = masqueradeAddresses
-    triggers = TriggerTable(plan, addresses: masqueradeAddresses)
+    defaultPool = UnsafeBufferPointer(copying: [PortRange(1024, 65535)])
+    triggers = TriggerTable(plan, masquerades)
     draws = DrawRanges(plan.masquerades.map(\.pool) + [Array(defaultPool)], without: plan.triggers)
-    forwardTimeouts = plan.forwards.map { TickTimeouts($0.timeouts ?? plan.timeouts) }
     limits = TableLimits(plan)
     hasExceptions = plan.masquerades.contains { !$0.except.isEmpty }
   }
 
   /// Gives back what it holds; for the owner alone.
   public func release() {
+    for interface in interfaces { interface.release() }
+    interfaces.deallocate()
+    for six in sixes { six?.release() }
+    sixes.deallocate()
+    routes.release()
+    routes6.release()
+    forwards.release()
+    for rule in forwardRules { rule.release() }
+    forwardRules.deallocate()
+    for rule in masquerades { rule.release() }
+    masquerades.deallocate()
+    outsideAddresses.release()
+    insideAddresses.release()
+    publicTargets.release()
     defaultPool.deallocate()
-    for pool in masqueradePools { pool.deallocate() }
+    triggers.release()
     draws.release()
-    for interface in interfaces { interface.header.release() }
+  }
+}
+
+extension Plan {
+  /// Outside addresses of forwards and masquerades on an interface that are not said to be its own, raw.
+  fileprivate func externals(on interface: Int) -> Set<UInt32> {
+    let forwarded = forwards.filter { $0.isEnabled && $0.interface == interface && !$0.isOnInterface }
+    let masqueraded = masquerades.filter { $0.to == interface }
+    return Set((forwarded.flatMap(\.externals) + masqueraded.flatMap(\.externals)).map(\.wire))
   }
 
-  private static func copy(_ ranges: [PortRange]) -> UnsafeMutableBufferPointer<PortRange> {
-    let copy = UnsafeMutableBufferPointer<PortRange>.allocate(capacity: ranges.count)
-    _ = copy.initialize(from: ranges)
-    return copy
+  /// All addresses (raw) of the interfaces on one side -> interface; of two with the same the last.
+  fileprivate func addresses(of role: InterfacePlan.Role) -> [UInt32: Int] {
+    var owners: [UInt32: Int] = [:]
+    for (index, interface) in interfaces.enumerated() where interface.role == role {
+      for address in interface.addresses.map(\.address.wire) + externals(on: index) { owners[address] = index }
+    }
+    return owners
   }
 }
 
@@ -126,20 +138,22 @@ struct TableLimits {
 // The slow path reads the rules by their names.
 extension Core {
   var plan: Plan { rules.plan }
-  var interfaces: [Interface] { rules.interfaces }
-  var sixes: [Interface6?] { rules.sixes }
+  var interfaces: UnsafeBufferPointer<Interface> { rules.interfaces }
+  var sixes: UnsafeBufferPointer<Interface6?> { rules.sixes }
   var routes: RouteTable { rules.routes }
   var routes6: RouteTable6 { rules.routes6 }
   var own6: [IPv6Address: Int] { rules.own6 }
   var forwards: ForwardTable { rules.forwards }
-  var outsideAddresses: [UInt32: Int] { rules.outsideAddresses }
-  var insideAddresses: [UInt32: Int] { rules.insideAddresses }
-  var publicTargets: Set<UInt32> { rules.publicTargets }
+  var outsideAddresses: AddressTable { rules.outsideAddresses }
+  var insideAddresses: AddressTable { rules.insideAddresses }
+  var publicTargets: AddressTable { rules.publicTargets }
+  var forwardRules: UnsafeBufferPointer<ForwardRule> { rules.forwardRules }
+  var masquerades: UnsafeBufferPointer<MasqueradeRule> { rules.masquerades }
   var isAlongside: Bool { rules.isAlongside }
   var timeouts: TickTimeouts { rules.timeouts }
   func timeouts(of origin: Origin) -> TickTimeouts {
-    if case .forward(let index) = origin.report, index < rules.forwardTimeouts.count {
-      return rules.forwardTimeouts[index]
+    if case .forward(let index) = origin.report, index < rules.forwardRules.count {
+      return rules.forwardRules[index].timeouts
     }
     return rules.timeouts
   }

@@ -48,7 +48,7 @@ extension Core {
     let opening = standing(trigger)
     if opening.owner == key.source { return true }
     let rule = plan.triggers[trigger]
-    guard let index, rule.from == plan.masquerades[index].from, opening.isClosed || rule.conflict == .steal else {
+    guard let index, rule.from == masquerades[index].from, opening.isClosed || rule.conflict == .steal else {
       return false
     }
     return rule.isAsked(by: key.ipProtocol, key.destinationPort)

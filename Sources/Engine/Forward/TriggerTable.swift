@@ -1,23 +1,24 @@
 /// The triggers, compiled: outside endpoint -> trigger, and what sessions ask for.
 struct TriggerTable {
-  private var inbound = PortTable()
+  private let inbound: PortTable
   /// By index of the plan.
   let askings: [Asking]
 
-  /// - Parameter addresses: outside addresses (raw) of the masquerades, by index.
-  init(_ plan: Plan, addresses: [[UInt32]]) {
+  /// - Parameter masquerades: whose outside addresses they are opened on.
+  init(_ plan: Plan, _ masquerades: UnsafeBufferPointer<MasqueradeRule>) {
     askings = plan.triggers.map { trigger in
       Asking(
         key: Self.key(trigger, from: plan.interfaces[trigger.from].name),
         interface: UInt16(truncatingIfNeeded: trigger.from), ipProtocols: trigger.ipProtocols, ports: trigger.when,
         duration: TickTimeouts.ticks(trigger.seconds))
     }
+    var maker = PortTableMaker()
     for (rule, trigger) in plan.triggers.enumerated() {
-      for (masquerade, own) in zip(plan.masquerades, addresses) where masquerade.from == trigger.from {
-        for address in own {
+      for masquerade in masquerades where masquerade.from == trigger.from {
+        for address in masquerade.addresses {
           for ipProtocol in trigger.ipProtocols {
             for ports in trigger.open {
-              inbound.insert(
+              maker.insert(
                 address, PortPools.portClass(ipProtocol), ports: ports, rule: rule, target: ports.first,
                 isParallel: true, replacing: false)
             }
@@ -25,7 +26,10 @@ struct TriggerTable {
         }
       }
     }
+    inbound = maker.table()
   }
+
+  func release() { inbound.release() }
 
   var isEmpty: Bool { askings.isEmpty }
 
@@ -76,28 +80,28 @@ extension TriggerPlan {
 /// where it sends from them itself.
 struct DrawRanges {
   /// For each masquerade, and last for whom none applies: those of TCP, of UDP and of echo, which has no ports to open.
-  private let ranges: [UnsafeMutableBufferPointer<PortRange>]
+  private let ranges: UnsafeBufferPointer<UnsafeBufferPointer<PortRange>>
 
   init(_ pools: [[PortRange]], without triggers: [TriggerPlan]) {
-    ranges = pools.flatMap { pool in
+    let copies = pools.flatMap { pool in
       [ForwardPlan.Protocols.tcp, .udp, []].map { kept in
         let held = triggers.filter { !$0.protocols.isDisjoint(with: kept) }.flatMap(\.open)
         let left = held.reduce(pool) { left, hole in left.flatMap { $0.without(hole) } }
-        let copy = UnsafeMutableBufferPointer<PortRange>.allocate(capacity: left.count)
-        _ = copy.initialize(from: left)
-        return copy
+        return UnsafeBufferPointer(copying: left)
       }
     }
+    ranges = UnsafeBufferPointer(copying: copies)
   }
 
   func release() {
     for range in ranges { range.deallocate() }
+    ranges.deallocate()
   }
 
   /// - Parameter masquerade: its index; nil where none applies.
   func of(_ masquerade: Int?, _ ipProtocol: UInt8) -> UnsafeBufferPointer<PortRange> {
     let pool = masquerade ?? ranges.count / PortPools.classes &- 1
-    return UnsafeBufferPointer(ranges[pool &* PortPools.classes &+ PortPools.portClass(ipProtocol)])
+    return ranges[pool &* PortPools.classes &+ PortPools.portClass(ipProtocol)]
   }
 }
 

@@ -1,17 +1,23 @@
 /// The IPv6 side of an interface that has an IPv6 address.
 struct Interface6 {
   /// Its own addresses, the link-local one among them.
-  let addresses: [IPv6Address]
-  private let prefixes: [IPv6Prefix]
+  let addresses: UnsafeBufferPointer<IPv6Address>
+  private let prefixes: UnsafeBufferPointer<IPv6Prefix>
   /// Raw Ethernet addresses of the groups that it listens to.
-  private let groups: [UInt64]
+  private let groups: UnsafeBufferPointer<UInt64>
 
   /// nil for an interface without an IPv6 address.
   init?(_ plan: InterfacePlan) {
     guard !plan.addresses6.isEmpty else { return nil }
-    prefixes = plan.addresses6
-    addresses = plan.addresses6.map(\.address) + plan.derivedLinkLocal
-    groups = plan.groups6.map(\.raw)
+    prefixes = UnsafeBufferPointer(copying: plan.addresses6)
+    addresses = UnsafeBufferPointer(copying: plan.addresses6.map(\.address) + plan.derivedLinkLocal)
+    groups = UnsafeBufferPointer(copying: plan.groups6.map(\.raw))
+  }
+
+  func release() {
+    prefixes.deallocate()
+    addresses.deallocate()
+    groups.deallocate()
   }
 
   func owns(_ address: IPv6Address) -> Bool { addresses.contains(address) }

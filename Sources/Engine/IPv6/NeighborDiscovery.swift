@@ -46,7 +46,7 @@ extension Core {
     if !isProbe, mac != nil { learn(source, sender, on: ingress, mayInsert: true) }
     if isProbe {
       advertise(target, to: .allNodes, IPv6Address.allNodes.groupMAC.raw, DiscoveryMessage.overrides, on: ingress)
-    } else if interfaces[ingress].plan.link == .ethernet {
+    } else if !interfaces[ingress].isRawIP {
       advertise(
         target, to: source, sender, DiscoveryMessage.solicited | DiscoveryMessage.overrides, on: ingress)
     }
@@ -118,7 +118,7 @@ extension Core {
 
   /// False where the table is full.
   mutating func addPermanent(_ neighbor: NeighborPlan6) -> Bool {
-    guard interfaces[neighbor.interface].plan.link == .ethernet else { return true }
+    guard !interfaces[neighbor.interface].isRawIP else { return true }
     let hop = RouteTable6.Hop(interface: neighbor.interface, address: neighbor.address)
     guard let place = adjacency(to: hop) else { return false }
     locked { core in
@@ -134,7 +134,7 @@ extension Core {
   mutating func exchangeNeighbors(_ old: [NeighborPlan6], _ new: [NeighborPlan6]) {
     for neighbor in old where !new.contains(neighbor) {
       let egress = UInt16(truncatingIfNeeded: neighbor.interface)
-      guard interfaces[neighbor.interface].plan.link == .ethernet else { continue }
+      guard !interfaces[neighbor.interface].isRawIP else { continue }
       locked { core in
         guard let place = core.adjacencies.find(egress: egress, address: neighbor.address) else { return }
         core.adjacencies[place].state = AdjacencyState.unknown

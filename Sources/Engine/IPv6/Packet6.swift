@@ -93,7 +93,7 @@ extension Core {
   }
 
   private func isToGroup(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
-    interfaces[Int(slot.pointee.ingress)].plan.link == .ethernet && slot.pointee.bytes.byte(0) & 1 != 0
+    !interfaces[Int(slot.pointee.ingress)].isRawIP && slot.pointee.bytes.byte(0) & 1 != 0
   }
 
   private func isMartian(_ packet: Packet6) -> Bool {
@@ -121,7 +121,7 @@ extension Core {
     if interfaces[packet.ingress].isOutside, !interfaces[owner].isOutside {
       return drop(packet.slot, .insideFromOutside)
     }
-    guard type == ICMPv6.echoRequest, interfaces[owner].plan.ping else { return drop(packet.slot, .toUs) }
+    guard type == ICMPv6.echoRequest, interfaces[owner].answersEcho else { return drop(packet.slot, .toUs) }
     answerEcho(packet)
   }
 
@@ -146,7 +146,7 @@ extension Core {
     let interface = interfaces[hop.interface]
     let egress = UInt16(truncatingIfNeeded: hop.interface)
     // A link without addresses has one adjacency for all its next hops.
-    let isPlain = interface.plan.link == .rawIP
+    let isPlain = interface.isRawIP
     let address = isPlain ? IPv6Address.unspecified : hop.address
     if let found = adjacencies.find(egress: egress, address: address) { return found }
     return locked { $0.insertAdjacency(egress, address, interface, isPlain: isPlain) }

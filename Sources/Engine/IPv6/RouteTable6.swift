@@ -14,7 +14,7 @@ struct RouteTable6 {
   }
 
   /// Ordered by prefix length, longest first. Without link-local prefixes, which are on every link.
-  private let routes: [Route]
+  private let routes: UnsafeBufferPointer<Route>
 
   init(_ plan: Plan) {
     let everywhere = IPv6Prefix(.unspecified, length: 0)
@@ -32,10 +32,13 @@ struct RouteTable6 {
         routes.append(Route(destination: everywhere, via: nil, interface: index))
       }
     }
-    self.routes = routes.enumerated().sorted {
+    let sorted = routes.enumerated().sorted {
       ($1.element.destination.length, $0.offset) < ($0.element.destination.length, $1.offset)
-    }.map(\.element)
+    }
+    self.routes = UnsafeBufferPointer(copying: sorted.map(\.element))
   }
+
+  func release() { routes.deallocate() }
 
   func find(_ destination: IPv6Address) -> Hop? {
     for route in routes where route.destination.contains(destination) {

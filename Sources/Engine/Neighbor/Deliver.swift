@@ -13,7 +13,7 @@ extension Core {
     let interface = interfaces[hop.interface]
     let egress = UInt16(truncatingIfNeeded: hop.interface)
     // A link without addresses has one adjacency for all its next hops.
-    let isPlain = interface.plan.link == .rawIP
+    let isPlain = interface.isRawIP
     let address = isPlain ? 0 : hop.address.wire
     if let found = adjacencies.find(egress: egress, address: address) { return found }
     return locked { $0.insertAdjacency(egress, address, interface, isPlain: isPlain) }

@@ -69,7 +69,7 @@ extension Core {
   /// Nothing is configured for this packet: silence, or an answer if the interface is set to give one.
   mutating func unsolicited(_ packet: Packet, _ reason: DropReason) {
     if isAlongside { return pass(packet.slot) }
-    if interfaces[packet.ingress].plan.unsolicited == .unreachable {
+    if interfaces[packet.ingress].tellsUnreachable {
       if packet.kind == FlowKind.udp {
         report(packet, .unreachable(code: 3))
       } else if packet.kind == FlowKind.tcp, packet.tcpFlags & TCPHeader.syn != 0,

@@ -32,8 +32,8 @@ extension Core {
   func clampMSS(_ packet: Packet, _ flow: FlowLine) {
     guard packet.tcpFlags & TCPHeader.syn != 0 else { return }
     let egress = Int(adjacencies[flow.adjacency].egress)
-    let limits = [interfaces[packet.ingress].clampMSS, interfaces[egress].clampMSS].compactMap { $0 }
-    guard let limit = limits.min() else { return }
+    let limit = min(interfaces[packet.ingress].clampMSS, interfaces[egress].clampMSS)
+    guard limit < .max else { return }
     let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
     let delta = MSSClamp.apply(packet.transport, headerLength: headerLength, limit: limit)
     // An unfinished sum has only the pseudo-header in it.
