@@ -51,7 +51,9 @@ import Testing
     #expect(counts.received == (0..<workers).reduce(0) { $0 + team[$1].received })
     #expect(counts.received == counts.forwarded &+ counts.dropped &+ counts.consumed &+ counts.passed &+ counts.held)
     #expect(counts.forwarded > counts.received / 8, "\(counts)")
-    #expect(team[0].replacements > 1 && (1..<workers).allSatisfy { team[$0].replacements == team[0].replacements })
+    #expect(
+      team[0].replacements == Self.bursts / 50
+        && (1..<workers).allSatisfy { team[$0].replacements == team[0].replacements })
 
     // All have the same rules now, and at one time they say the same of the table.
     let now = CrewMember.start + UInt64(Self.bursts + 50) * CrewMember.pace
@@ -179,7 +181,12 @@ struct CrewMember: ~Copyable {
     for number in 0..<bursts {
       let time = Self.start + UInt64(number) * Self.pace
       process(time)
-      if worker == 0 { if number % 50 == 49, hasEverybodyFollowed { replace() } } else { follow() }
+      if worker > 0 {
+        follow()
+      } else if number % 50 == 49 {
+        awaitOthers()
+        replace()
+      }
       switch random.next() % 64 {
       case 0:
         _ = forwarder.sleep()
@@ -222,6 +229,15 @@ struct CrewMember: ~Copyable {
 
   private var hasEverybodyFollowed: Bool {
     (0..<stage.workers).allSatisfy { stage.generations[$0].load(ordering: .acquiring) == replacements }
+  }
+
+  /// So that the number of changes does not depend on who gets a core when.
+  private mutating func awaitOthers() {
+    while !hasEverybodyFollowed {
+      _ = forwarder.sleep()
+      sched_yield()
+      forwarder.wake()
+    }
   }
 
   private mutating func follow() {
