@@ -178,11 +178,20 @@ extension Checker {
       return nil
     }
     let list = candidates.flatMap { plan.interfaces[$0].addresses.map(\.networkPrefix.description) }
-    let shown = list.prefix(6).joined(separator: ", ") + (list.count > 6 ? ", ..." : "")
-    let whose = only.map { "every prefix of interface \(plan.interfaces[$0].name)" } ?? "every interface"
-    let hint = list.isEmpty ? "which has no IPv4 address; add one" : "write an address inside \(shown)"
-    fail(piece, "\(what) \(address) is outside \(whose); \(hint)")
+    failOutside(piece, "\(what) \(address)", of: list, "IPv4", only: only)
     return nil
+  }
+
+  /// An address that is on no link.
+  ///
+  /// - Parameters:
+  ///   - prefixes: that it could be in, as they are shown.
+  ///   - only: the interface that it has to be on; nil for any.
+  mutating func failOutside(_ piece: Piece, _ address: String, of prefixes: [String], _ family: String, only: Int?) {
+    let shown = prefixes.prefix(6).joined(separator: ", ") + (prefixes.count > 6 ? ", ..." : "")
+    let whose = only.map { "every prefix of interface \(plan.interfaces[$0].name)" } ?? "every interface"
+    let hint = prefixes.isEmpty ? "which has no \(family) address; add one" : "write an address inside \(shown)"
+    fail(piece, "\(address) is outside \(whose); \(hint)")
   }
 
   /// The interface that has this address itself.

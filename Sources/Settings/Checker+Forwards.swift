@@ -23,7 +23,7 @@ extension Checker {
     guard let fields = fields(of: node, title: "[[forward]]", keys: Self.forwardKeys, places: part) else { return }
     let errorsBefore = errors.count
     let name = forwardName(fields, &names)
-    let protocols = protocols(fields)
+    let protocols = protocols(fields, like: "tcp", of: Self.protocols, as: "protocol")
     let outside = outsideOfForward(fields)
     let ports = forwardPorts(fields)
     let targets = forwardTargets(fields)
@@ -100,21 +100,27 @@ extension Checker {
     return (String(piece.text), piece)
   }
 
+  /// What `protocol` may say.
+  private static let protocols: KeyValuePairs<String, ForwardPlan.Protocols> = [
+    "tcp": .tcp, "udp": .udp, "tcp+udp": [.tcp, .udp], "any": [.tcp, .udp, .echo],
+    "all": [.tcp, .udp, .echo, .other],
+  ]
+
   /// `protocol`: required.
-  private mutating func protocols(_ fields: Fields) -> ForwardPlan.Protocols? {
-    guard require("protocol", in: fields, "protocol = \"tcp\""),
-      let piece = string(fields, "protocol", like: "\"tcp\"")
+  ///
+  /// - Parameters:
+  ///   - example: what would be right.
+  ///   - known: what it may say.
+  ///   - kind: what that is called.
+  mutating func protocols(
+    _ fields: Fields, like example: String, of known: KeyValuePairs<String, ForwardPlan.Protocols>, as kind: String
+  ) -> ForwardPlan.Protocols? {
+    guard require("protocol", in: fields, "protocol = \"\(example)\""),
+      let piece = string(fields, "protocol", like: "\"\(example)\"")
     else { return nil }
-    switch piece.text {
-    case "tcp": return .tcp
-    case "udp": return .udp
-    case "tcp+udp": return [.tcp, .udp]
-    case "any": return [.tcp, .udp, .echo]
-    case "all": return [.tcp, .udp, .echo, .other]
-    default:
-      fail(piece, unknown(piece, "protocol", ["tcp", "udp", "tcp+udp", "any", "all"]))
-      return nil
-    }
+    if let found = known.first(where: { $0.key == piece.text }) { return found.value }
+    fail(piece, unknown(piece, kind, known.map(\.key)))
+    return nil
   }
 
   /// `ports`: required; a list, or "all" for the whole host.

@@ -62,10 +62,7 @@ extension Checker {
     }
     guard candidates.allSatisfy({ notes[$0].areAddressesKnown }) else { return nil }
     let list = speaking.flatMap { plan.interfaces[$0].addresses6.map(\.networkPrefix.description) }
-    let shown = list.prefix(6).joined(separator: ", ") + (list.count > 6 ? ", ..." : "")
-    let whose = only.map { "every prefix of interface \(plan.interfaces[$0].name)" } ?? "every interface"
-    let hint = list.isEmpty ? "which has no IPv6 address; add one" : "write an address inside \(shown)"
-    fail(piece, "\(what) \(address) is outside \(whose); \(hint)")
+    failOutside(piece, "\(what) \(address)", of: list, "IPv6", only: only)
     return nil
   }
 

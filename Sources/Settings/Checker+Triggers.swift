@@ -18,7 +18,9 @@ extension Checker {
       }
       let name = triggerName(fields, &names)
       let from = end(fields, "from", .inside)
-      let protocols = triggerProtocols(fields)
+      // Of what is sent and of what is opened.
+      let protocols = protocols(
+        fields, like: "udp", of: ["tcp": .tcp, "udp": .udp, "tcp+udp": [.tcp, .udp]], as: "protocol with ports")
       let when = triggerPorts(fields, "when")
       let open = triggerPorts(fields, "open")
       let seconds = duration(fields, "for", like: "10m")?.0
@@ -51,21 +53,6 @@ extension Checker {
       names[name] = fields.place.line
     }
     return name
-  }
-
-  /// `protocol`: required, of what is sent and of what is opened.
-  private mutating func triggerProtocols(_ fields: Fields) -> ForwardPlan.Protocols? {
-    guard require("protocol", in: fields, "protocol = \"udp\""),
-      let piece = string(fields, "protocol", like: "\"udp\"")
-    else { return nil }
-    switch piece.text {
-    case "tcp": return .tcp
-    case "udp": return .udp
-    case "tcp+udp": return [.tcp, .udp]
-    default:
-      fail(piece, unknown(piece, "protocol with ports", ["tcp", "udp", "tcp+udp"]))
-      return nil
-    }
   }
 
   /// `when`, `open`: required, ports and ranges.

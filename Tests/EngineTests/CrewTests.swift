@@ -42,7 +42,7 @@ import Testing
       team.deallocate()
       state.release()
     }
-    Self.run(team, workers)
+    onThreads(workers) { team[$0].run() }
 
     var counts = InterfaceCounts()
     for worker in 0..<workers {
@@ -71,22 +71,6 @@ import Testing
       for interface in 0...1 { sum += team[worker].forwarder.counts(interface: interface) }
     }.held
     #expect(held == 0)
-  }
-
-  private static func run(_ team: UnsafeMutablePointer<CrewMember>, _ workers: Int) {
-    var threads: [pthread_t] = []
-    for worker in 0..<workers {
-      var thread = pthread_t()
-      let status = pthread_create(
-        &thread, nil,
-        { place in
-          place!.assumingMemoryBound(to: CrewMember.self).pointee.run()
-          return nil
-        }, team + worker)
-      precondition(status == 0)
-      threads.append(thread)
-    }
-    for thread in threads { pthread_join(thread, nil) }
   }
 
   /// Frames of few sessions, both ways, and what neighbours say.

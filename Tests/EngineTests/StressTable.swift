@@ -45,20 +45,8 @@ struct StressTable: @unchecked Sendable {
 
   /// Runs `operations` on every worker's own thread and waits for all.
   func run(_ team: UnsafeMutablePointer<StressWorker>, operations: Int) {
-    var threads: [pthread_t] = []
-    for index in 0..<workers {
-      team[index].left = operations
-      var thread = pthread_t()
-      let status = pthread_create(
-        &thread, nil,
-        { place in
-          place!.assumingMemoryBound(to: StressWorker.self).pointee.run()
-          return nil
-        }, team + index)
-      precondition(status == 0)
-      threads.append(thread)
-    }
-    for thread in threads { pthread_join(thread, nil) }
+    for index in 0..<workers { team[index].left = operations }
+    onThreads(workers) { team[$0].run() }
   }
 }
 

@@ -108,6 +108,16 @@ struct Rig {
     try shell(place, "curl -sS --fail http://\(address)/bytes/\(count) | sha256sum", seconds: 120)
   }
 
+  /// 200 connections at once, opened and closed, each with its own count of bytes.
+  func expectManyConnections() throws {
+    let urls = "http://\(LabNetwork.gatewayOutside)/bytes/[100001-100200]"
+    let report = try shell(
+      .client,
+      "curl -sS --fail --parallel --parallel-immediate --parallel-max 200 -o /dev/null "
+        + "-w '%{http_code} %{size_download}\\n' '\(urls)' | sort")
+    #expect(report == (100_001...100_200).map { "200 \($0)" }.joined(separator: "\n"))
+  }
+
   /// SHA-256 of the same bytes without any network between.
   func truth(bytes count: Int) throws -> String {
     try digest(.server, "127.0.0.1:8080", bytes: count)
