@@ -60,6 +60,7 @@ extension Plan {
       plan.masquerades[index].from = order[masquerades[index].from]
       plan.masquerades[index].to = order[masquerades[index].to]
     }
+    for index in prefixes.indices { plan.prefixes[index].interface = order[prefixes[index].interface] }
     for index in triggers.indices { plan.triggers[index].from = order[triggers[index].from] }
     return plan
   }

@@ -37,6 +37,7 @@ public struct Plan: Sendable, Equatable {
   public var forwards: [ForwardPlan] = []
   public var masquerades: [MasqueradePlan] = []
   public var triggers: [TriggerPlan] = []
+  public var prefixes: [PrefixPlan] = []
   public var timeouts = TimeoutPlan()
   public var limits = LimitPlan()
   /// A TCP connection older than we are is picked up by an ACK.

@@ -58,6 +58,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case ttlExceeded
   case noRoute
   case noMasquerade
+  case untranslatable
   case fragmentationNeeded
   // Limits and table.
   case sessionLimit
@@ -124,6 +125,8 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
     case .ttlExceeded: ("ttl-exceeded", "its time to live ran out here (RFC 1812 5.3.1)")
     case .noRoute: ("no-route", "no route to the destination")
     case .noMasquerade: ("no-masquerade", "from inside to outside without a masquerade for that pair")
+    case .untranslatable:
+      ("untranslatable", "prefix translation has nothing for its address, such as subnet 0xffff (RFC 6296 3.4, 3.5)")
     case .fragmentationNeeded:
       (
         "fragmentation-needed",

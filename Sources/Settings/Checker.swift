@@ -101,8 +101,8 @@ struct Checker {
   /// Reads the whole file. The plan is good if `errors` is empty then.
   mutating func check(_ root: Node) {
     let sections = [
-      "engine", "interface", "route", "neighbor", "forward", "masquerade", "trigger", "timeouts", "limits",
-      "recorder",
+      "engine", "interface", "route", "neighbor", "forward", "masquerade", "prefix-translation", "trigger", "timeouts",
+      "limits", "recorder",
     ]
     guard let fields = fields(of: root, title: "the configuration", keys: sections, places: nil) else { return }
     readEngine(fields["engine"])
@@ -113,6 +113,7 @@ struct Checker {
     readLimits(fields["limits"])
     readForwards(fields["forward"])
     readMasquerades(fields["masquerade"])
+    readPrefixes(fields["prefix-translation"])
     readTriggers(fields["trigger"])
     readRecorder(fields["recorder"])
   }

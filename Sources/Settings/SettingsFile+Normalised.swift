@@ -31,6 +31,7 @@ extension SettingsFile {
       ("neighbor", .list(neighbors)),
       ("forward", forwards),
       ("masquerade", .list(plan.masquerades.map(masquerade))),
+      ("prefix-translation", .list(plan.prefixes.map(prefix))),
       ("trigger", .list(plan.triggers.map { .table(triggerRows($0)) })),
       ("timeouts", timeouts(plan.timeouts, TimeoutKey.all)),
       ("limits", limits),
@@ -161,6 +162,14 @@ extension SettingsFile {
       ("filtering", .text(masquerade.filtering.rawValue)),
       ("inbound-refresh", .flag(masquerade.inboundRefresh)),
       ("other-protocols", .flag(masquerade.otherProtocols)),
+    ])
+  }
+
+  private func prefix(_ prefix: PrefixPlan) -> Document {
+    .table([
+      ("on", .text(plan.interfaces[prefix.interface].name)),
+      ("inside", .text(prefix.inside.description)),
+      ("outside", .text(prefix.outside.description)),
     ])
   }
 

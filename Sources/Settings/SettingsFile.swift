@@ -21,6 +21,7 @@ public struct SettingsFile: Sendable {
     case neighbor(Int)
     case forward(Int)
     case masquerade(Int)
+    case prefix(Int)
     case trigger(Int)
     case timeouts
     case limits

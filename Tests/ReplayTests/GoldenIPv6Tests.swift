@@ -9,6 +9,8 @@ struct GoldenIPv6Case: CustomTestStringConvertible, Sendable {
   typealias Frame = (bytes: [UInt8], interface: String)
 
   let name: String
+  /// Behind the configuration that all cases have.
+  var rules = ""
   /// In order; every frame with what leaves because of it.
   let steps: [(frame: Frame, leaves: [Frame])]
 
@@ -97,7 +99,7 @@ struct GoldenIPv6Case: CustomTestStringConvertible, Sendable {
 
   // MARK: Cases
 
-  static let all = [discovery, routing, firewall]
+  static let all = [discovery, routing, firewall, prefix]
 
   private static let discovery: GoldenIPv6Case = {
     let lan = own["lan"]!
@@ -168,10 +170,58 @@ struct GoldenIPv6Case: CustomTestStringConvertible, Sendable {
       ])
   }()
 
+  /// The example of RFC 6296 section 3.6, in the addresses of this rig.
+  private static let prefix: GoldenIPv6Case = {
+    let inside: Host6 = "fd01:203:405:1::1234"
+    let outside: Host6 = "2001:db8:b:d546::1234"
+    func changed(_ came: Datagram6, _ from: String, _ left: Datagram6, _ to: String) -> (Frame, [Frame]) {
+      (comes(came, from), [leaves(left.hopped, to)])
+    }
+    let refused = Datagram6.udp("fd01:203:405:ffff::1", 1, server, 2)
+    let sent = Datagram6.udp(outside, 1000, server, 2000).hopped
+    return GoldenIPv6Case(
+      name: "prefix",
+      rules: """
+        [[prefix-translation]]
+        on = "wan"
+        inside = "fd01:203:405::/48"
+        outside = "2001:db8:b::/48"
+
+        [[route]]
+        destination = "fd01:203:405::/48"
+        via = "2001:db8:2::10"
+
+        [[forward]]
+        name = "inside-web"
+        protocol = "tcp"
+        on = "wan"
+        ports = "80"
+        to = "fd01:203:405:1::1234"
+
+        """,
+      steps: [
+        changed(.udp(inside, 1000, server, 2000), "lan", .udp(outside, 1000, server, 2000), "wan"),
+        changed(.udp(server, 2000, outside, 1000), "wan", .udp(server, 2000, inside, 1000), "lan"),
+        changed(
+          .icmp("2001:db8:e::1", outside, type: 2, 1400, sent.bytes), "wan",
+          .icmp("2001:db8:e::1", inside, type: 2, 1400, Datagram6.udp(inside, 1000, server, 2000).hopped.bytes), "lan"),
+        stays(.udp(server, 2001, outside, 1000), "wan"), stays(.udp(server, 2000, inside, 1000), "wan"),
+        changed(.ping(inside, server), "lan", .ping(outside, server), "wan"),
+        changed(.ping(server, outside, isAnswer: true), "wan", .ping(server, inside, isAnswer: true), "lan"),
+        changed(.tcp(server, 1000, outside, 80, .syn), "wan", .tcp(server, 1000, inside, 80, .syn), "lan"),
+        changed(
+          .tcp(inside, 80, server, 1000, [.syn, .ack], sequence: 9, acknowledgment: 1001), "lan",
+          .tcp(outside, 80, server, 1000, [.syn, .ack], sequence: 9, acknowledgment: 1001), "wan"),
+        stays(.tcp(server, 1000, outside, 81, .syn), "wan"),
+        stays(refused, "lan", told: .icmp(own["lan"]!, "fd01:203:405:ffff::1", type: 1, code: 5, 0, refused.bytes)),
+        changed(.udp(host, 1000, outside, 53), "lan", .udp(host, 1000, inside, 53), "lan"),
+      ])
+  }()
+
   // MARK: Files
 
   var files: [String: [UInt8]] {
-    var files = ["sluice.toml": Array(Self.configuration.utf8)]
+    var files = ["sluice.toml": Array((Self.configuration + rules).utf8)]
     for interface in ["wan", "lan", "dmz"] {
       let numbered = steps.enumerated()
       let came = numbered.filter { $1.frame.interface == interface }.map { record($1.frame.bytes, $0) }

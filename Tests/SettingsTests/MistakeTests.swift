@@ -72,7 +72,7 @@ func unmark(_ text: String) -> (text: String, places: [Place]) {
 
 /// Every kind of mistake is found where it is, alone, and with what would be right.
 @Suite struct MistakeTests {
-  @Test(arguments: engineMistakes + interfaceMistakes + routeMistakes + ipv6Mistakes)
+  @Test(arguments: engineMistakes + interfaceMistakes + routeMistakes + ipv6Mistakes + prefixMistakes)
   func gatewayMistake(_ mistake: Mistake) { check(mistake) }
 
   @Test(arguments: forwardMistakes + masqueradeMistakes + triggerMistakes)

@@ -27,6 +27,31 @@ import Testing
     #expect(try load(file.normalised).plan.masquerades == file.plan.masquerades)
   }
 
+  @Test func prefixTranslations() throws {
+    let text =
+      twoInterfaces + """
+        [interface.uplink]
+        role = "outside"
+        device = "e5"
+        address = "2001:db8:9::1/64"
+        [[prefix-translation]]
+        on = "uplink"
+        inside = "fd01:203:405::/48"
+        outside = "2001:db8:b::/48"
+        [[prefix-translation]]
+        on = "uplink"
+        inside = "fd01:203:406:10::/60"
+        outside = "2001:db8:c:f0::/60"
+        """
+    let file = try load(text)
+    let expected = [("fd01:203:405::/48", "2001:db8:b::/48"), ("fd01:203:406:10::/60", "2001:db8:c:f0::/60")].map {
+      PrefixPlan(interface: 2, inside: IPv6Prefix($0)!, outside: IPv6Prefix($1)!)
+    }
+    #expect(file.plan.prefixes == expected)
+    #expect(try load(file.normalised).plan.prefixes == expected)
+    #expect(file.location(of: .key(of: .prefix(1), "outside")) == Place(line: 21, column: 11))
+  }
+
   @Test func triggers() throws {
     let text =
       masquerade + """

@@ -11,6 +11,7 @@ public struct Rules: @unchecked Sendable {
   let routes6: RouteTable6
   let forwards: ForwardTable
   let pinholes: PinholeTable
+  let prefixes: UnsafeBufferPointer<PrefixRule>
   /// By the numbers of the plan's forwards and masquerades.
   let forwardRules: UnsafeBufferPointer<ForwardRule>
   let masquerades: UnsafeBufferPointer<MasqueradeRule>
@@ -60,6 +61,7 @@ public struct Rules: @unchecked Sendable {
     forwards = maker.table()
     reserved = maker.reserved
     pinholes = PinholeTable(plan)
+    prefixes = UnsafeBufferPointer(copying: plan.prefixes.map { PrefixRule($0) })
     forwardRules = UnsafeBufferPointer(
       copying: plan.forwards.map { ForwardRule($0, externals: plan.externals(of: $0), plan.timeouts) })
     masquerades = UnsafeBufferPointer(
@@ -90,6 +92,7 @@ public struct Rules: @unchecked Sendable {
     routes.release()
     routes6.release()
     forwards.release()
+    prefixes.deallocate()
     for rule in forwardRules { rule.release() }
     forwardRules.deallocate()
     for rule in masquerades { rule.release() }

@@ -9,23 +9,21 @@ extension Core {
   ) -> Bool {
     let (original, reply) = (saved.sessions.flow(place &<< 1), saved.sessions.flow(place &<< 1 | 1))
     guard saved.hasIPv6, flows.tables.region.layout.hasIPv6 else { return false }
-    let addresses = saved.sessions.sides.line(place &<< 1)
-    guard SideTable.isTurned(saved.sessions.sides.line(place &<< 1 | 1), addresses),
-      let scope = interface(original.key.scope), let replyScope = interface(reply.key.scope)
-    else { return false }
-    let secret = flows.sessions.secret
+    guard let scope = interface(original.key.scope), let replyScope = interface(reply.key.scope) else { return false }
+    let sides = saved.sessions.sides
+    let (source, destination) = (sides.source(place &<< 1), sides.destination(place &<< 1))
     let key = FlowKey(
-      digest: secret.digest(addresses, addresses + 16), ports: UInt64(original.key.ports), scope: scope,
+      digest: flows.sessions.secret.digest(source, destination), ports: UInt64(original.key.ports), scope: scope,
       ipProtocol: original.key.ipProtocol)
-    let replyKey = key.turned(
-      digest: secret.digest(addresses + 16, addresses), scope: replyScope,
-      isEcho: original.kind == FlowKind.echoRequest)
+    let hop = RouteTable6.Hop(interface: Int(replyScope), address: .unspecified)
+    let draft = Draft6(
+      source: sides.destination(place &<< 1 | 1), destination: sides.source(place &<< 1 | 1), ports: original.newPorts,
+      hop: hop, origin: .outbound)
+    _ = fill(session, key, from: source, to: destination, draft, original.kind)
     // But for digest and interface they are what the other engine had.
     let interfaceBits: UInt64 = 0xFFFF &<< 32
-    guard (key.rest ^ original.key.rest) & ~interfaceBits == 0, (replyKey.rest ^ reply.key.rest) & ~interfaceBits == 0
-    else { return false }
-    flows.sessions.sides.fill(session, addresses)
-    _ = fill(session, key, replyKey, original.kind, .outbound)
-    return true
+    let replyKey = flows.sessions.flow(session &<< 1 | 1).key
+    return (key.rest ^ original.key.rest) & ~interfaceBits == 0
+      && (replyKey.rest ^ reply.key.rest) & ~interfaceBits == 0
   }
 }

@@ -67,7 +67,10 @@ extension Forwarder {
     guard wireLength <= Int(adjacency.mtu),
       isLive(slot.pointee.flow, flow, transport, length: total &- IPv6Header.length, tick)
     else { return false }
-    IPv6Header(ip).takeHop()
+    let isPartial = !isFinished && Offload.isPartial(slot.pointee.offload, transport: network &+ IPv6Header.length)
+    Rewrite.apply6(
+      flow, SideTable.line(sideBase, slot.pointee.flow ^ 1), kind: flow.kind, ip: ip, transport: transport,
+      isPartial: isPartial)
     flow.lastSeen = tickUp
     flow.count(bytes: total)
     handOver(slot, ip, total, adjacency, isFinished: isFinished)

@@ -1,7 +1,6 @@
 /// The datagram that an ICMPv6 error quotes.
 struct Quote6 {
-  /// First byte of its transport header, of which at least 8 are there.
-  let transport: UnsafeMutableRawPointer
+  let transport: QuotedTransport
   let header: IPv6Header
   /// The key of the direction that the error goes in: the quote turned round.
   let key: FlowKey
@@ -16,7 +15,7 @@ struct Quote6 {
     guard chain.flaw == .none || chain.flaw == .malformedFragment, chain.fragmentOffset == 0,
       available &- chain.offset >= 8
     else { return nil }
-    transport = start + chain.offset
+    let transport = start + chain.offset
     let ipProtocol = chain.ipProtocol
     var ports = UInt64(transport.raw16(2)) | UInt64(transport.raw16(0)) &<< 16
     switch ipProtocol {
@@ -37,6 +36,7 @@ struct Quote6 {
       ports = 0
       kind = FlowKind.other
     }
+    self.transport = QuotedTransport(start: transport, length: available &- chain.offset, kind: kind)
     let addresses = start + IPv6Header.sourceOffset
     key = FlowKey(
       digest: secret.digest(addresses + 16, addresses), ports: ports, scope: scope, ipProtocol: ipProtocol)
@@ -59,13 +59,40 @@ extension Core {
     guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency6(flow) else { return drop(slot, .noRoute) }
     guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
-    packet.header.takeHop()
-    deliver(packet, over: adjacency)
+    translate(packet, quote, flow)
+    deliver(packet, over: adjacency, nil)
   }
 
-  /// The quote's addresses are those of the flow that it came by, whose other direction is `flow`.
+  /// The quote's addresses, turned round, are those of the direction that the error goes in.
   private func isAbout(_ quote: Quote6, _ flow: UInt32) -> Bool {
-    SideTable.matches(flows.sessions.sides.line(flow ^ 1), quote.header.start + IPv6Header.sourceOffset)
+    SideTable.isTurned(flows.sessions.sides.line(flow), quote.header.start + IPv6Header.sourceOffset)
+  }
+
+  /// Outer and inner headers, and the checksum, which covers both (RFC 4443 section 2.3).
+  private func translate(_ packet: Packet6, _ quote: Quote6, _ flow: UInt32) {
+    let (line, sides) = (flows.sessions.flow(flow), flows.sessions.sides)
+    let outer = packet.header.start + IPv6Header.sourceOffset
+    let before = Checksum.fold(Checksum.sum(outer, count: 32))
+    source(packet, flow).put(at: outer)
+    sides.source(flow ^ 1).put(at: outer + 16)
+    packet.header.takeHop()
+    let change = Checksum.delta(before, Checksum.fold(Checksum.sum(outer, count: 32)))
+    // The quote is a packet of the other direction, as it was before that was rewritten.
+    let inner = quote.header.start + IPv6Header.sourceOffset
+    inner.copyMemory(from: sides.line(flow ^ 1), byteCount: 32)
+    let delta = Checksum.combine(Checksum.combine(change, line.networkDelta), quote.transport.translate(line))
+    packet.transport.putRaw(
+      Checksum.adjust(packet.transport.raw16(ICMPHeader.checksumOffset), by: delta), ICMPHeader.checksumOffset)
+  }
+
+  /// A router's own address stays as it is, unless it is an inside one that must not be seen.
+  private func source(_ packet: Packet6, _ flow: UInt32) -> IPv6Address {
+    let sides = flows.sessions.sides
+    let (old, new) = (sides.source(flow), sides.destination(flow ^ 1))
+    if packet.source == old { return new }
+    guard !interfaces[packet.ingress].isOutside else { return packet.source }
+    let egress = Int(flows.sessions.flow(flow ^ 1).key.scope)
+    return interfaces[egress].isOutside ? rules.outsideSource(packet.source, over: egress) ?? new : packet.source
   }
 
   /// What anybody could send who knows a connection's ends, and nothing of it (RFC 5927). No link of IPv6 takes less than
@@ -74,6 +101,6 @@ extension Core {
     if packet.transport.byte(0) == ICMPv6.packetTooBig, packet.transport.big32(4) < 1280 { return false }
     guard quote.kind == FlowKind.tcp else { return true }
     return TCPTracker(flows.sessions.common(flow &>> 1))
-      .mayBeUnderWay(Int(1 &- flow & 1), quote.transport.big32(TCPHeader.sequenceOffset))
+      .mayBeUnderWay(Int(1 &- flow & 1), quote.transport.start.big32(TCPHeader.sequenceOffset))
   }
 }

@@ -20,6 +20,8 @@ struct Packet6 {
   var transport: UnsafeMutableRawPointer { header.start + chain.offset }
   var transportLength: Int { totalLength &- chain.offset }
   var tcpFlags: UInt8 { transport.byte(TCPHeader.flagsOffset) }
+  /// The transport checksum is an unfinished pseudo-header sum.
+  var isPartial: Bool { Offload.isPartial(slot.pointee.offload, transport: network &+ chain.offset) }
   /// Bytes of the largest datagram that this becomes on the wire.
   var wireLength: Int {
     Offload.wireLength6(slot.pointee.offload, transport, chain.offset, chain.ipProtocol, transportLength)
@@ -104,6 +106,8 @@ extension Core {
   /// A source that is ours, or is reached otherwise than it came; strict towards inside hosts, as for IPv4.
   private func isMisplaced(_ source: IPv6Address, _ ingress: Int) -> Bool {
     if own6[source] != nil || sixes[ingress]?.owns(source) == true { return true }
+    // What is translated comes from nowhere else, by either of its names.
+    if interfaces[ingress].isOutside, rules.isTranslated(source) || rules.prefix(outside: source) != nil { return true }
     guard !source.isLinkLocal, let hop = routes6.find(source) else { return false }
     return interfaces[ingress].isOutside ? !interfaces[hop.interface].isOutside : hop.interface != ingress
   }
@@ -129,12 +133,12 @@ extension Core {
 
   // MARK: Sending
 
-  /// Sends a received datagram whose hop has been taken, or holds it.
-  mutating func deliver(_ packet: Packet6, over place: UInt16) {
+  /// Sends a received datagram, rewritten already, or holds it. `untranslated` lets its sender be told if that fails.
+  mutating func deliver(_ packet: Packet6, over place: UInt16, _ untranslated: Untranslated?) {
     guard canSend(place) else {
       return hold(
         packet.slot, packet.header.start, length: packet.totalLength, network: packet.network,
-        priority: packet.priority, place, Untranslated(hopLimit: packet.header.hopLimit &+ 1))
+        priority: packet.priority, place, untranslated)
     }
     handOver(
       packet.slot, packet.header.start, length: packet.totalLength, network: packet.network, priority: packet.priority,

@@ -56,21 +56,4 @@ extension Rules {
   func pinhole(_ destination: IPv6Address, _ key: FlowKey, _ ingress: Int) -> Int? {
     pinholes.find(destination, key, ingress, in: plan)
   }
-
-  /// What these rules make of an IPv6 session; see `fate`.
-  func fate6(of session: UInt32, in flows: Flows) -> Fate {
-    let key = flows.sessions.flow(session &<< 1).key
-    let ingress = Int(key.scope)
-    let egress = Int(flows.sessions.flow(session &<< 1 | 1).key.scope)
-    let source = flows.sessions.sides.source(session &<< 1)
-    let destination = flows.sessions.sides.destination(session &<< 1)
-    guard sixes[ingress] != nil, own6[destination] == nil, let hop = routes6.find(destination),
-      hop.interface == egress
-    else { return .cut }
-    guard interfaces[ingress].isOutside else { return interfaces[egress].isOutside ? .kept(.outbound) : .cut }
-    guard !interfaces[egress].isOutside, let rule = pinhole(destination, key, ingress),
-      plan.forwards[rule].pinhole?.allows(source) == true
-    else { return .cut }
-    return .kept(.forward(rule))
-  }
 }

@@ -1,12 +1,14 @@
-// IPv6 between inside and outside: the same table, trackers and timers as for IPv4, and no translation. From inside
-// everything may begin a session; from outside only what a forward's pinhole names.
+// IPv6 between inside and outside: the same table, trackers and timers as for IPv4. What may begin a session, and what it
+// becomes, stands in `Begin6.swift`.
 extension Core {
   /// Between inside interfaces everything is routed without a session.
   mutating func judgeTransit(_ packet: Packet6) {
     // What belongs to a link stays there (RFC 4890 section 4.3.3).
     if let type = packet.icmpType, ICMPv6.discovery.contains(type) { return drop(packet.slot, .icmpUnsupported) }
     let hop = routes6.find(packet.destination)
-    if !interfaces[packet.ingress].isOutside, let hop, !interfaces[hop.interface].isOutside {
+    if !interfaces[packet.ingress].isOutside, let hop, !interfaces[hop.interface].isOutside,
+      rules.prefix(outside: packet.destination) == nil
+    {
       return route(packet, hop)
     }
     guard !packet.chain.isFragment else { return drop(packet.slot, .fragment) }
@@ -21,15 +23,16 @@ extension Core {
     case .none: break
     }
     guard packet.kind != FlowKind.tcp || canBegin(packet.tcpFlags) else { return drop(packet.slot, .tcpNotSYN) }
-    begin(packet, hop)
+    begin(packet)
   }
 
   private mutating func route(_ packet: Packet6, _ hop: RouteTable6.Hop) {
     guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
     guard let adjacency = adjacency(to: hop) else { return drop(packet.slot, .neighborTableFull) }
     guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
+    let untranslated = Untranslated(packet)
     packet.header.takeHop()
-    deliver(packet, over: adjacency)
+    deliver(packet, over: adjacency, untranslated)
   }
 
   /// Finds the ports; an ICMPv6 error stays of kind `free`. Returns what is wrong with the transport header.
@@ -74,50 +77,50 @@ extension Core {
 
   // MARK: What a packet may begin
 
-  private mutating func begin(_ packet: Packet6, _ hop: RouteTable6.Hop?) {
-    if interfaces[packet.ingress].isOutside { return enter(packet, hop) }
-    // An answer without a session is that before all else: the first cause wins (CONTRACT).
-    guard packet.kind != FlowKind.echoReply else { return drop(packet.slot, .icmpUnmatched) }
-    guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
-    guard let hop else { return noRoute(packet) }
-    make(packet, hop, .outbound)
+  private mutating func begin(_ packet: Packet6) {
+    switch rules.beginning(packet.key, from: packet.source, to: packet.destination) {
+    case .session(let draft):
+      guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
+      make(packet, draft)
+    case .refused(let reason):
+      // The hop limit is looked at before what belongs to the route (CONTRACT).
+      guard reason.rawValue < DropReason.ttlExceeded.rawValue || packet.header.hopLimit > 1 else {
+        return timeExceeded(packet)
+      }
+      refuse(packet, reason)
+    }
   }
 
-  /// From outside to an inside address: by a pinhole, or not at all (RFC 6092 REC-11).
-  private mutating func enter(_ packet: Packet6, _ hop: RouteTable6.Hop?) {
-    guard let hop else {
-      guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
-      return drop(packet.slot, .noRoute)
+  /// Inside senders are told where it is the way that is missing.
+  private mutating func refuse(_ packet: Packet6, _ reason: DropReason) {
+    switch reason {
+    case .noRoute: return noRoute(packet)
+    case .untranslatable where !interfaces[packet.ingress].isOutside:
+      // "Source address failed ingress/egress policy" (RFC 4443 section 3.1).
+      report(packet, .unreachable(code: 5))
+    default: break
     }
-    guard !interfaces[hop.interface].isOutside else { return drop(packet.slot, .outsideToOutside) }
-    guard packet.kind != FlowKind.echoReply else { return drop(packet.slot, .icmpUnmatched) }
-    guard let rule = rules.pinhole(packet.destination, packet.key, packet.ingress) else {
-      return drop(packet.slot, .noForward)
-    }
-    guard plan.forwards[rule].pinhole?.allows(packet.source) == true else { return drop(packet.slot, .notAllowed) }
-    guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
-    make(packet, hop, .forward(rule))
+    drop(packet.slot, reason)
   }
 
   /// Makes a session and sends its first packet: MTU, table, neighbour.
-  private mutating func make(_ packet: Packet6, _ hop: RouteTable6.Hop, _ origin: Origin) {
-    guard let adjacency = adjacency(to: hop) else { return drop(packet.slot, .neighborTableFull) }
+  private mutating func make(_ packet: Packet6, _ draft: Draft6) {
+    guard let adjacency = adjacency(to: draft.hop) else { return drop(packet.slot, .neighborTableFull) }
     guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
-    let replyKey = replyKey(packet, hop)
     // Another session answers to it: one between the same ends that goes another way.
-    guard !isTaken(replyKey) else { return refuseNew(packet, .noPort) }
+    guard !isTaken(replyKey(packet.key, draft)) else { return refuseNew(packet, .noPort) }
     guard packet.kind != FlowKind.tcp || flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
       return refuseNew(packet, .halfOpenLimit)
     }
     guard let session = flows.allocate(at: clock.tick) else { return refuseNew(packet, .tableFull) }
-    flows.sessions.sides.fill(session, packet.header.start + IPv6Header.sourceOffset)
-    let word = fill(session, packet.key, replyKey, packet.kind, origin)
+    let word = fill(session, packet.key, from: packet.source, to: packet.destination, draft, packet.kind)
     flows.sessions.flow(session &<< 1).adjacency = adjacency
     let publication = flows.publish(session, as: word)
     guard publication == .made else {
       flows.discard(session)
       return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
+    if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
     send(packet, by: session &<< 1)
   }
 
@@ -127,28 +130,35 @@ extension Core {
     drop(packet.slot, reason)
   }
 
-  private func replyKey(_ packet: Packet6, _ hop: RouteTable6.Hop) -> FlowKey {
-    let addresses = packet.header.start + IPv6Header.sourceOffset
-    let egress = UInt16(truncatingIfNeeded: hop.interface)
-    return packet.key.turned(
-      digest: flows.sessions.secret.digest(addresses + 16, addresses), scope: egress,
-      isEcho: packet.kind == FlowKind.echoRequest)
+  /// The key of what answers to a draft's packets.
+  private func replyKey(_ key: FlowKey, _ draft: Draft6) -> FlowKey {
+    FlowKey(
+      digest: flows.sessions.secret.digest(draft.destination, draft.source),
+      ports: UInt64(draft.ports &>> 16 | draft.ports &<< 16)
+        | (key.ipProtocol == ICMPv6.number ? FlowKey.echoReply : 0),
+      scope: UInt16(truncatingIfNeeded: draft.hop.interface), ipProtocol: key.ipProtocol)
   }
 
   /// Fills a place in; returns the word that brings it to life.
-  func fill(_ session: UInt32, _ key: FlowKey, _ replyKey: FlowKey, _ kind: UInt8, _ origin: Origin) -> SessionWord {
-    let timeout = timeouts(of: origin).idle(kind: kind, key: key, state: SessionState.opening)
-    let replyKind = kind == FlowKind.echoRequest ? FlowKind.echoReply : kind
-    for (flow, key, kind) in [(session &<< 1, key, kind), (session &<< 1 | 1, replyKey, replyKind)] {
-      let line = flows.sessions.flow(flow)
-      line.key = key
-      line.kind = kind
-      line.newPorts = key.ports
+  func fill(
+    _ session: UInt32, _ key: FlowKey, from source: IPv6Address, to destination: IPv6Address, _ draft: Draft6,
+    _ kind: UInt8
+  ) -> SessionWord {
+    let (flow, reverse, sides) = (session &<< 1, session &<< 1 | 1, flows.sessions.sides)
+    sides.fill(flow, source: source, destination: destination)
+    sides.fill(reverse, source: draft.destination, destination: draft.source)
+    Rewrite.prepare6(
+      flows.sessions.flow(flow), kind: kind, key: key, ports: draft.ports, sides.line(flow), sides.line(reverse))
+    Rewrite.prepare6(
+      flows.sessions.flow(reverse), kind: kind == FlowKind.echoRequest ? FlowKind.echoReply : kind,
+      key: replyKey(key, draft), ports: key.ports &>> 16 | key.ports &<< 16, sides.line(reverse), sides.line(flow))
+    let timeout = timeouts(of: draft.origin).idle(kind: kind, key: key, state: SessionState.opening)
+    for line in [flows.sessions.flow(flow), flows.sessions.flow(reverse)] {
       line.timeout = timeout
       line.lastSeen = clock.tickUp
       line.planGeneration = generation
     }
-    flows.sessions.common(session).origin = origin
+    flows.sessions.common(session).origin = draft.origin
     return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
   }
 
@@ -160,8 +170,9 @@ extension Core {
     guard let adjacency = settleAdjacency6(flow) else { return drop(packet.slot, .noRoute) }
     guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
     follow(packet, flow)
-    packet.header.takeHop()
-    deliver(packet, over: adjacency)
+    let untranslated = Untranslated(packet)
+    rewrite(packet, by: flow)
+    deliver(packet, over: adjacency, untranslated)
   }
 
   /// Tracks and counts.
@@ -179,24 +190,27 @@ extension Core {
     line.count(bytes: packet.totalLength)
   }
 
+  /// Addresses, ports, hop limit and checksum.
+  private func rewrite(_ packet: Packet6, by flow: UInt32) {
+    let line = flows.sessions.flow(flow)
+    let reverse = flows.sessions.sides.line(flow ^ 1)
+    guard packet.kind != FlowKind.other else {
+      Rewrite.applyAddresses6(reverse, packet.header.start)
+      return packet.header.takeHop()
+    }
+    Rewrite.apply6(
+      line, reverse, kind: packet.kind, ip: packet.header.start, transport: packet.transport,
+      isPartial: packet.isPartial)
+  }
+
   /// A flow's adjacency, looked up the first time that it is needed: replies leave by the interface of arrival.
   mutating func settleAdjacency6(_ flow: UInt32) -> UInt16? {
     let line = flows.sessions.flow(flow)
     if line.adjacency != 0 { return line.adjacency }
     let egress = Int(flows.sessions.flow(flow ^ 1).key.scope)
-    guard let hop = routes6.find(flows.sessions.sides.destination(flow), over: egress), let found = adjacency(to: hop)
+    guard let hop = routes6.find(flows.sessions.sides.source(flow ^ 1), over: egress), let found = adjacency(to: hop)
     else { return nil }
     line.adjacency = found
     return found
-  }
-}
-
-extension FlowKey {
-  /// The key of what answers, where `isEcho` says that this is an echo request's.
-  func turned(digest: UInt64, scope: UInt16, isEcho: Bool) -> FlowKey {
-    FlowKey(
-      digest: digest,
-      ports: UInt64(destinationPort) | UInt64(sourcePort) &<< 16 | (isEcho ? Self.echoReply : 0), scope: scope,
-      ipProtocol: ipProtocol)
   }
 }

@@ -1,5 +1,6 @@
 /// The addresses of IPv6 sessions: a side line of 64 bytes for each session, 32 for each direction, source before
-/// destination as they stand in the packet. Written before the session is published, and never changed.
+/// destination as they stand in the packet. Written before the session is published, and never changed. What a
+/// direction's packets become are the other direction's addresses turned round.
 ///
 ///     offset  0  original  2 x 16 bytes
 ///            32  reply     2 x 16 bytes
@@ -33,18 +34,16 @@ struct SideTable {
   }
 
   /// The same where `addresses` has destination before source.
+  @inline(__always)
   static func isTurned(_ line: UnsafeMutableRawPointer, _ addresses: UnsafeMutableRawPointer) -> Bool {
     line.raw64(0) == addresses.raw64(16) && line.raw64(8) == addresses.raw64(24)
       && line.raw64(16) == addresses.raw64(0) && line.raw64(24) == addresses.raw64(8)
   }
 
-  /// Notes a session's addresses: 32 bytes of its original direction, which the reply has the other way round.
-  func fill(_ session: UInt32, _ addresses: UnsafeMutableRawPointer) {
-    let original = line(session &<< 1)
-    original.copyMemory(from: addresses, byteCount: 32)
-    let reply = line(session &<< 1 | 1)
-    reply.copyMemory(from: addresses + 16, byteCount: 16)
-    (reply + 16).copyMemory(from: addresses, byteCount: 16)
+  /// Notes a flow's addresses, as its packets come in.
+  func fill(_ flow: UInt32, source: IPv6Address, destination: IPv6Address) {
+    source.put(at: line(flow))
+    destination.put(at: line(flow) + 16)
   }
 }
 
@@ -67,5 +66,10 @@ extension HashSecret {
   @inline(__always)
   func digest(_ source: UnsafeMutableRawPointer, _ destination: UnsafeMutableRawPointer) -> UInt64 {
     hash(hash(source.raw64(0), source.raw64(8)), hash(destination.raw64(0), destination.raw64(8)))
+  }
+
+  func digest(_ source: IPv6Address, _ destination: IPv6Address) -> UInt64 {
+    hash(
+      hash(source.high.bigEndian, source.low.bigEndian), hash(destination.high.bigEndian, destination.low.bigEndian))
   }
 }

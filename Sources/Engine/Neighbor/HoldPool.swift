@@ -1,6 +1,7 @@
 /// What to put back into a held frame so that an ICMP error can quote it untranslated.
 struct Untranslated {
-  var addresses: UInt64 = 0
+  /// Of IPv4 in the first word.
+  var addresses = SIMD4<UInt64>()
   var ports: UInt32 = 0
   var identification: UInt16 = 0
   var networkChecksum: UInt16 = 0
@@ -11,7 +12,7 @@ struct Untranslated {
 
   init(_ header: IPv4Header, kind: UInt8) {
     self.kind = kind
-    addresses = header.start.raw64(IPv4Header.sourceOffset)
+    addresses.x = header.start.raw64(IPv4Header.sourceOffset)
     identification = header.identification
     networkChecksum = header.start.raw16(IPv4Header.checksumOffset)
     ttl = header.ttl
@@ -20,13 +21,28 @@ struct Untranslated {
     transportChecksum = header.payload.raw16(Rewrite.checksumOffset(kind))
   }
 
-  /// Of an IPv6 datagram, which is not translated.
-  init(hopLimit: UInt8) { ttl = hopLimit }
+  init(_ packet: Packet6) {
+    let start = packet.header.start + IPv6Header.sourceOffset
+    for word in 0..<4 { addresses[word] = start.raw64(word &* 8) }
+    ttl = packet.header.hopLimit
+    kind = packet.kind == FlowKind.other ? FlowKind.free : packet.kind
+    guard kind != FlowKind.free else { return }
+    ports = packet.transport.raw32(Self.portsOffset(kind))
+    transportChecksum = packet.transport.raw16(Rewrite.checksumOffset(kind))
+  }
 
-  func restore(_ header: IPv6Header) { header.start.put(ttl, IPv6Header.hopLimitOffset) }
+  func restore(_ header: IPv6Header) {
+    let start = header.start + IPv6Header.sourceOffset
+    for word in 0..<4 { start.putRaw(addresses[word], word &* 8) }
+    header.start.put(ttl, IPv6Header.hopLimitOffset)
+    guard kind != FlowKind.free else { return }
+    let transport = header.start + IPv6Chain(header.start, length: header.totalLength).offset
+    transport.putRaw(ports, Self.portsOffset(kind))
+    transport.putRaw(transportChecksum, Rewrite.checksumOffset(kind))
+  }
 
   func restore(_ header: IPv4Header) {
-    header.start.putRaw(addresses, IPv4Header.sourceOffset)
+    header.start.putRaw(addresses.x, IPv4Header.sourceOffset)
     header.start.putRaw(identification, IPv4Header.identificationOffset)
     header.start.putRaw(networkChecksum, IPv4Header.checksumOffset)
     header.start.put(ttl, IPv4Header.ttlOffset)

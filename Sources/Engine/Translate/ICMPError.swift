@@ -43,32 +43,48 @@ struct Quote {
   /// that adds to the ICMP checksum.
   func translate(_ flow: FlowLine) -> UInt16 {
     let start = header.start
-    let transport = header.payload
-    let checksum = Checksum.adjust(start.raw16(IPv4Header.checksumOffset), by: flow.networkDelta)
-    var delta = Checksum.combine(flow.networkDelta, put(start, IPv4Header.checksumOffset, checksum))
+    let old = start.raw16(IPv4Header.checksumOffset)
+    let checksum = Checksum.adjust(old, by: flow.networkDelta)
+    start.putRaw(checksum, IPv4Header.checksumOffset)
     start.putRaw(flow.newDestination, IPv4Header.sourceOffset)
     start.putRaw(flow.newSource, IPv4Header.destinationOffset)
-    if kind == FlowKind.other { return delta }
+    let delta = Checksum.combine(flow.networkDelta, Checksum.delta(old, checksum))
+    return Checksum.combine(
+      delta, QuotedTransport(start: header.payload, length: transportLength, kind: kind).translate(flow))
+  }
+}
+
+/// The transport header in a quote, of either family.
+struct QuotedTransport {
+  let start: UnsafeMutableRawPointer
+  /// Bytes of it that are there, at least 8.
+  let length: Int
+  let kind: UInt8
+
+  /// The same for ports and checksum.
+  func translate(_ flow: FlowLine) -> UInt16 {
+    if kind == FlowKind.other { return 0 }
+    var delta: UInt16 = 0
     let checksumOffset = Rewrite.checksumOffset(kind)
-    if transportLength >= checksumOffset &+ 2 {
-      let checksum = transport.raw16(checksumOffset)
+    if length >= checksumOffset &+ 2 {
+      let checksum = start.raw16(checksumOffset)
       let reverted =
         kind == FlowKind.udp
         ? Checksum.adjustUDP(checksum, by: flow.transportDelta) : Checksum.adjust(checksum, by: flow.transportDelta)
       // The quoted checksum may be wrong, and then stays so (RFC 5508 REQ-3).
-      delta = Checksum.combine(delta, put(transport, checksumOffset, reverted))
+      delta = put(checksumOffset, reverted)
     }
     switch kind {
-    case FlowKind.echoRequest: delta = Checksum.combine(delta, put(transport, 4, flow.newDestinationPort))
-    case FlowKind.echoReply: delta = Checksum.combine(delta, put(transport, 4, flow.newSourcePort))
+    case FlowKind.echoRequest: delta = Checksum.combine(delta, put(4, flow.newDestinationPort))
+    case FlowKind.echoReply: delta = Checksum.combine(delta, put(4, flow.newSourcePort))
     default:
-      delta = Checksum.combine(delta, put(transport, 0, flow.newDestinationPort))
-      delta = Checksum.combine(delta, put(transport, 2, flow.newSourcePort))
+      delta = Checksum.combine(delta, put(0, flow.newDestinationPort))
+      delta = Checksum.combine(delta, put(2, flow.newSourcePort))
     }
     return delta
   }
 
-  private func put(_ start: UnsafeMutableRawPointer, _ offset: Int, _ value: UInt16) -> UInt16 {
+  private func put(_ offset: Int, _ value: UInt16) -> UInt16 {
     let delta = Checksum.delta(start.raw16(offset), value)
     start.putRaw(value, offset)
     return delta

@@ -19,19 +19,27 @@ enum Rewrite {
     ip.putRaw(
       Checksum.adjust(ip.raw16(IPv4Header.checksumOffset), by: networkDelta, and: IPv4Header.hopDelta),
       IPv4Header.checksumOffset)
+    applyTransport(flow, kind: kind, transport: transport, isPartial: isPartial)
+  }
+
+  /// Ports or identifier, and the checksum over them; the same for both families.
+  @inline(__always)
+  static func applyTransport(_ flow: FlowLine, kind: UInt8, transport: UnsafeMutableRawPointer, isPartial: Bool) {
     if kind == FlowKind.udp {
       transport.putRaw(flow.newPorts, 0)
       let checksum = transport.raw16(UDPHeader.checksumOffset)
       transport.putRaw(
         isPartial
-          ? Checksum.adjustPartial(checksum, by: networkDelta) : Checksum.adjustUDP(checksum, by: flow.transportDelta),
+          ? Checksum.adjustPartial(checksum, by: flow.networkDelta)
+          : Checksum.adjustUDP(checksum, by: flow.transportDelta),
         UDPHeader.checksumOffset)
     } else if kind == FlowKind.tcp {
       transport.putRaw(flow.newPorts, 0)
       let checksum = transport.raw16(TCPHeader.checksumOffset)
       transport.putRaw(
         isPartial
-          ? Checksum.adjustPartial(checksum, by: networkDelta) : Checksum.adjust(checksum, by: flow.transportDelta),
+          ? Checksum.adjustPartial(checksum, by: flow.networkDelta)
+          : Checksum.adjust(checksum, by: flow.transportDelta),
         TCPHeader.checksumOffset)
     } else {
       let identifier = kind == FlowKind.echoRequest ? flow.newSourcePort : flow.newDestinationPort

@@ -1,0 +1,59 @@
+private func translation(_ on: String, _ inside: String, _ outside: String) -> String {
+  "[[prefix-translation]]\non = \(on)\ninside = \(inside)\noutside = \(outside)\n"
+}
+
+private let six =
+  twoInterfaces + """
+    [interface.uplink]
+    role = "outside"
+    device = "e5"
+    address = "2001:db8:9::1/64"
+    [interface.dmz]
+    role = "inside"
+    device = "e6"
+    address = "fd01:203:405:1::1/64"
+
+    """
+private let good = translation("\"uplink\"", "\"fd01:203:405::/48\"", "\"2001:db8:b::/48\"")
+
+let prefixMistakes: [Mistake] = [
+  Mistake(
+    "prefix translation without its prefixes", says: "has no inside; add inside = \"fd01:203:405::/48\"",
+    text: six + "▸[[prefix-translation]]\non = \"uplink\"\noutside = \"2001:db8:b::/48\"\n"),
+  Mistake(
+    "prefix translation at an inside interface", says: "is an inside interface",
+    text: six + translation("▸\"dmz\"", "\"fd01:203:405::/48\"", "\"2001:db8:b::/48\"")),
+  Mistake(
+    "prefix translation without IPv6", says: "wan has no IPv6 address",
+    text: six + translation("▸\"wan\"", "\"fd01:203:405::/48\"", "\"2001:db8:b::/48\"")),
+  Mistake(
+    "prefix of a host", says: "no IPv6 prefix of at most 64 bits",
+    text: six + translation("\"uplink\"", "▸\"fd01:203:405::1\"", "\"2001:db8:b::/48\"")),
+  Mistake(
+    "prefix that leaves no identifier", says: "no IPv6 prefix of at most 64 bits",
+    text: six + translation("\"uplink\"", "▸\"fd01:203:405::/65\"", "\"2001:db8:b::/48\"")),
+  Mistake(
+    "prefix with host bits", says: "write \"2001:db8:b::/48\"",
+    text: six + translation("\"uplink\"", "\"fd01:203:405::/48\"", "▸\"2001:db8:b:1::/48\"")),
+  Mistake(
+    "prefixes of two lengths", says: "is not as long as fd01:203:405::/48",
+    text: six + translation("\"uplink\"", "\"fd01:203:405::/48\"", "▸\"2001:db8:b::/56\"")),
+  Mistake(
+    "prefix translated to itself", says: "overlaps inside = fd01:203:405::/48",
+    text: six + translation("\"uplink\"", "\"fd01:203:405::/48\"", "▸\"fd01:203:405::/48\"")),
+  Mistake(
+    "outside prefix on a link", says: "write a prefix that is routed to this gateway",
+    text: six + translation("\"uplink\"", "\"fd01:203:405::/48\"", "▸\"2001:db8:9::/48\"")),
+  Mistake(
+    "inside prefix on an outside link", says: "of interface uplink, which is outside",
+    text: six + translation("\"uplink\"", "▸\"2001:db8:9::/48\"", "\"2001:db8:b::/48\"")),
+  Mistake(
+    "inside prefix twice", says: "is translated already (line",
+    text: six + good + translation("\"uplink\"", "▸\"fd01:203:405:1::/64\"", "\"2001:db8:c:1::/64\"")),
+  Mistake(
+    "outside prefix twice", says: "stands for another prefix (line",
+    text: six + good + translation("\"uplink\"", "\"fd01:203:406::/48\"", "▸\"2001:db8:b::/48\"")),
+  Mistake(
+    "inside of one, outside of another", says: "what is inside here is outside in line",
+    text: six + good + translation("\"uplink\"", "▸\"2001:db8:b::/48\"", "\"2001:db8:c::/48\"")),
+]
