@@ -213,7 +213,7 @@ struct TickTimeouts {
   /// How long a session may be idle; `state` matters for TCP alone.
   func idle(kind: UInt8, key: FlowKey, state: UInt8) -> UInt32 {
     switch kind {
-    case FlowKind.tcp: tcp.idle(in: state)
+    case FlowKind.tcp, FlowKind.helped: tcp.idle(in: state)
     case FlowKind.udp: key.destinationPort == UInt16(53).bigEndian ? udpDNS : udp
     case FlowKind.other: other
     default: icmp

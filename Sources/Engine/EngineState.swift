@@ -64,8 +64,8 @@ public struct EngineState: @unchecked Sendable {
     let rules = try Rules(plan)
     defer { rules.release() }
     let tables = try FlowTables(
-      capacity: plan.sessions, outsideAddresses: rules.outsideAddresses.addresses, hasIPv6: plan.hasIPv6, seed: seed,
-      workers: workers, memory: store?.memory)
+      capacity: plan.sessions, outsideAddresses: rules.outsideAddresses.addresses, hasIPv6: plan.hasIPv6,
+      hasHelpers: plan.hasHelpers, seed: seed, workers: workers, memory: store?.memory)
     place = .allocate(capacity: 1)
     do {
       place.initialize(to: try Contents(tables))

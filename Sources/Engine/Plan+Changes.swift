@@ -5,6 +5,9 @@ extension Plan {
     case engine(String)
     /// A key of an interface that both have; its index in the new plan.
     case interface(Int, String)
+    /// A key of a forward or masquerade; its index in the new plan.
+    case forward(Int, String)
+    case masquerade(Int, String)
     case newInterface(Int)
     /// Its name.
     case missingInterface(String)
@@ -22,6 +25,14 @@ extension Plan {
     if spinMicroseconds != old.spinMicroseconds { changes.append(.engine("spin-microseconds")) }
     if recorder != old.recorder { changes.append(.engine("recorder")) }
     if cores != old.cores { changes.append(.engine("cores")) }
+    // What helpers need to know has its room in the tables from the start, or not at all.
+    if hasHelpers, !old.hasHelpers {
+      if let index = forwards.firstIndex(where: { $0.helper != nil }) {
+        changes.append(.forward(index, "helper"))
+      } else if let index = masquerades.firstIndex(where: { $0.helper != nil }) {
+        changes.append(.masquerade(index, "helper"))
+      }
+    }
     for (index, interface) in interfaces.enumerated() {
       guard let before = old.interfaces.first(where: { $0.name == interface.name }) else {
         changes.append(.newInterface(index))

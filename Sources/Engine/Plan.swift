@@ -49,6 +49,9 @@ public struct Plan: Sendable, Equatable {
 
   /// Some interface speaks IPv6.
   public var hasIPv6: Bool { interfaces.contains { !$0.addresses6.isEmpty } }
+
+  /// Some rule has a helper.
+  public var hasHelpers: Bool { forwards.contains { $0.helper != nil } || masquerades.contains { $0.helper != nil } }
 }
 
 /// An 802.1Q or 802.1ad tag.
@@ -186,6 +189,12 @@ public struct PortSpan: Hashable, Sendable {
   }
 }
 
+/// What reads the payload of a rule's connections, since they carry endpoints in it. Without one no payload is touched.
+public enum Helper: String, Sendable, CaseIterable {
+  /// FTP control connections (RFC 959, RFC 2428): what their ends announce for data connections.
+  case ftp
+}
+
 public struct ForwardPlan: Sendable, Equatable {
   public enum Source: String, Sendable { case preserve, gateway }
   public struct Protocols: OptionSet, Sendable, Hashable {
@@ -218,6 +227,8 @@ public struct ForwardPlan: Sendable, Equatable {
   public var isEnabled = true
   /// Its IPv6 side. Where it has no other, `protocols` is empty and `target` of no meaning.
   public var pinhole: PinholePlan?
+  /// Of its TCP connections.
+  public var helper: Helper?
   /// Idle times of its sessions; nil: the plan's.
   public var timeouts: TimeoutPlan?
   /// 1-based line in the configuration file.
@@ -272,6 +283,8 @@ public struct MasqueradePlan: Sendable, Equatable {
   public var otherProtocols = false
   /// Accepted datagrams from outside keep a UDP mapping alive too (RFC 4787 REQ-6a).
   public var inboundRefresh = true
+  /// Of its TCP connections to port 21.
+  public var helper: Helper?
 
   public init(from: Int, to: Int) {
     self.from = from

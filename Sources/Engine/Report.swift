@@ -103,6 +103,20 @@ public struct SessionReport: Sendable {
     public var bytes: UInt64
   }
 
+  /// What reads the session's payload, and what that has done to its numbers.
+  public struct Helper: Sendable, Equatable {
+    public var name: String
+    /// Bytes that a direction has more on the far side of the gateway than on the near one.
+    public var originalShift: Int32
+    public var replyShift: Int32
+
+    public init(name: String, originalShift: Int32, replyShift: Int32) {
+      self.name = name
+      self.originalShift = originalShift
+      self.replyShift = replyShift
+    }
+  }
+
   /// Stable while the session lives.
   public var identity: UInt64
   /// IP protocol number: 6, 17 or 1.
@@ -112,6 +126,7 @@ public struct SessionReport: Sendable {
   public var origin: Origin
   public var original: Direction
   public var reply: Direction
+  public var helper: Helper?
   /// Nanoseconds since its last packet, and until it expires if none follows.
   public var idle: UInt64
   public var remaining: UInt64

@@ -192,6 +192,16 @@ extension Core {
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency(flow) else { return drop(packet.slot, .noRoute) }
     guard fits(packet, adjacency) || packet.canSplit else { return tooBig(packet, adjacency) }
+    if flows.sessions.flow(flow).kind == FlowKind.helped {
+      return locked { $0.help(packet, by: flow, over: adjacency) }
+    }
+    let untranslated = prepare(packet, by: flow, over: adjacency)
+    translate(packet, by: flow)
+    deliver(packet, over: adjacency, untranslated)
+  }
+
+  /// What a packet needs before it is translated: what its sender knows of it is kept, and pieces get their numbers.
+  mutating func prepare(_ packet: Packet, by flow: UInt32, over adjacency: UInt16) -> Untranslated {
     let hasPorts = packet.kind != FlowKind.other
     let untranslated = Untranslated(packet.header, kind: hasPorts ? packet.kind : FlowKind.free)
     if packet.header.isFragment, hasPorts {
@@ -199,8 +209,7 @@ extension Core {
     } else if packet.header.isFragment || packet.wireLength > Int(adjacencies[adjacency].mtu) {
       packet.header.identify(newIdentification(packet.header, flow))
     }
-    translate(packet, by: flow)
-    deliver(packet, over: adjacency, untranslated)
+    return untranslated
   }
 
   /// Tracks, counts and rewrites: what a packet does to its session.

@@ -45,6 +45,7 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
   case icmpForged
   case icmpUnsupported
   case sessionCut
+  case helperOrder
   case tcpNotSYN
   case toUs
   case noForward
@@ -113,6 +114,8 @@ public enum DropReason: UInt8, Sendable, CaseIterable {
       ("icmp-forged", "an ICMP error about a TCP segment never sent, or with an impossible MTU (RFC 5927)")
     case .icmpUnsupported: ("icmp-unsupported", "an ICMP type that is not forwarded")
     case .sessionCut: ("session-cut", "belongs to a TCP session that a change of the rules, or flow kill, has ended")
+    case .helperOrder:
+      ("helper-order", "came before what lies in front of it, or cuts a text that a helper has changed: sent again")
     case .tcpNotSYN: ("tcp-not-syn", "a TCP segment that can start no session")
     case .toUs: ("to-us", "for one of our own addresses, where nothing listens")
     case .noForward: ("no-forward", "no forward names this outside address, protocol and port")
@@ -170,6 +173,8 @@ public enum Event: UInt8, Sendable, CaseIterable {
   case triggerRefused
   case sessionEvicted
   case hostUncounted
+  case helperOpened
+  case helperRefused
 
   /// Counted by the table that all workers share, not by each of them.
   public var isOfTable: Bool {
@@ -199,6 +204,8 @@ public enum Event: UInt8, Sendable, CaseIterable {
     case .triggerRefused: "trigger-refused"
     case .sessionEvicted: "session-evicted"
     case .hostUncounted: "host-uncounted"
+    case .helperOpened: "helper-opened"
+    case .helperRefused: "helper-refused"
     }
   }
 }

@@ -193,6 +193,19 @@ public struct FlowReport: Codable, Sendable {
     }
   }
 
+  /// By how many bytes each direction has become longer, as its sequence numbers are shifted.
+  public struct Helper: Codable, Sendable {
+    public var name: String
+    public var originalShift: Int32
+    public var replyShift: Int32
+
+    enum CodingKeys: String, CodingKey {
+      case name
+      case originalShift = "original_shift"
+      case replyShift = "reply_shift"
+    }
+  }
+
   public var identity: UInt64
   /// "tcp", "udp", "icmp", "icmpv6", or a number.
   public var ipProtocol: String
@@ -203,11 +216,13 @@ public struct FlowReport: Codable, Sendable {
   public var rule: String
   public var original: Direction
   public var reply: Direction
+  /// What reads its payload; absent for nearly all.
+  public var helper: Helper?
   public var idleSeconds: Double
   public var remainingSeconds: Double
 
   enum CodingKeys: String, CodingKey {
-    case state, origin, rule, original, reply
+    case state, origin, rule, original, reply, helper
     case identity = "id"
     case ipProtocol = "protocol"
     case idleSeconds = "idle_seconds"
@@ -235,6 +250,9 @@ public struct FlowReport: Codable, Sendable {
     }
     original = Direction(session.original, plan)
     reply = Direction(session.reply, plan)
+    helper = session.helper.map {
+      Helper(name: $0.name, originalShift: $0.originalShift, replyShift: $0.replyShift)
+    }
     idleSeconds = Double(session.idle) / 1e9
     remainingSeconds = Double(session.remaining) / 1e9
   }

@@ -53,6 +53,10 @@ extension GatewayRun {
           at: .key(of: .interface(index), key),
           "restart needed: \(key) of interface \(new.plan.interfaces[index].name) is another one in the running gateway"
         )
+      case .forward(let index, let key):
+        new.error(at: .key(of: .forward(index), key), "restart needed: the running gateway began without a \(key)")
+      case .masquerade(let index, let key):
+        new.error(at: .key(of: .masquerade(index), key), "restart needed: the running gateway began without a \(key)")
       case .newInterface(let index):
         new.error(
           at: .interface(index),

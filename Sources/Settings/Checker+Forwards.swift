@@ -14,10 +14,11 @@ extension Checker {
 
   private static let forwardKeys = [
     "name", "protocol", "on", "external", "ports", "except", "to", "source", "allow", "deny", "hairpin", "enabled",
-    "timeouts",
+    "helper", "timeouts",
   ]
 
-  /// Defaults: source "preserve", allow ["0.0.0.0/0"], deny [], hairpin true, enabled true, nothing excepted, and the idle times of [timeouts].
+  /// Defaults: source "preserve", allow ["0.0.0.0/0"], deny [], hairpin true, enabled true, nothing excepted, no helper, and
+  /// the idle times of [timeouts].
   private mutating func readForward(_ node: Node, _ names: inout [String: Int]) {
     let part = SettingsFile.Part.forward(drafts.count)
     guard let fields = fields(of: node, title: "[[forward]]", keys: Self.forwardKeys, places: part) else { return }
@@ -40,6 +41,8 @@ extension Checker {
     forward.deny = deny?.prefixes ?? []
     forward.hairpin = boolean(fields, "hairpin") ?? true
     forward.isEnabled = boolean(fields, "enabled") ?? true
+    forward.helper = helper(
+      fields, protocols, isWholeHost: ports?.isWholeHost, hasIPv4: targets == nil || target != nil)
     forward.line = fields.place.line
     if let own = fields["timeouts"] {
       forward.timeouts = timeouts(own, "timeouts", TimeoutKey.session, over: plan.timeouts, places: nil)
@@ -75,6 +78,24 @@ extension Checker {
     }
     draft.isGood = errors.count == errorsBefore
     drafts.append(draft)
+  }
+
+  /// `helper`: none by default. It reads TCP over IPv4, at ports that the file names: whatever else a host offers is no FTP.
+  private mutating func helper(
+    _ fields: Fields, _ protocols: ForwardPlan.Protocols?, isWholeHost: Bool?, hasIPv4: Bool
+  ) -> Helper? {
+    guard let helper = choice(fields, "helper", of: Helper.allCases), let place = fields["helper"]?.place else {
+      return nil
+    }
+    let name = quoted(helper.rawValue)
+    if let protocols, !protocols.contains(.tcp) {
+      fail(place, "helper \(name) reads TCP, and this forward has none; write protocol = \"tcp\"")
+    }
+    if isWholeHost == true {
+      fail(place, "helper \(name) would read every connection of the host; write the ports that are FTP's in a forward")
+    }
+    if !hasIPv4 { fail(place, "helper \(name) is for IPv4, and to has no IPv4 address; leave it out") }
+    return helper
   }
 
   /// `name`: required, one of its own.

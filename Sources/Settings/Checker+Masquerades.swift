@@ -4,11 +4,12 @@ extension Checker {
   /// `[[masquerade]]`: none by default; one for each pair of interfaces.
   ///
   /// Defaults: external the first address of `to`, except nothing, ports "1-65535", mapping "endpoint-independent"
-  /// (RFC 4787 REQ-1), filtering "address-dependent" (REQ-8), inbound-refresh true (REQ-6a), other-protocols false.
+  /// (RFC 4787 REQ-1), filtering "address-dependent" (REQ-8), inbound-refresh true (REQ-6a), other-protocols false, no helper.
   mutating func readMasquerades(_ node: Node?) {
     var lines: [SIMD2<Int>: Int] = [:]
     let keys = [
       "from", "to", "external", "except", "ports", "mapping", "filtering", "inbound-refresh", "other-protocols",
+      "helper",
     ]
     for element in elements(of: node, name: "masquerade") {
       let part = SettingsFile.Part.masquerade(plan.masquerades.count)
@@ -24,6 +25,7 @@ extension Checker {
       masquerade.pool = pool(fields) ?? masquerade.pool
       masquerade.inboundRefresh = boolean(fields, "inbound-refresh") ?? masquerade.inboundRefresh
       masquerade.otherProtocols = boolean(fields, "other-protocols") ?? masquerade.otherProtocols
+      masquerade.helper = choice(fields, "helper", of: Helper.allCases)
       masquerade.except = exceptions(fields)
       if let to { masquerade.externals = externals(fields, to) }
       guard let from, let to else {

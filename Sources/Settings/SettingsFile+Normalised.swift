@@ -142,6 +142,7 @@ extension SettingsFile {
       ("deny", .list((forward.deny.map(\.description) + draft.deny6).map { .text($0) })),
       ("hairpin", .flag(forward.hairpin)),
       ("enabled", .flag(forward.isEnabled)),
+      ("helper", helper(forward.helper)),
       ("timeouts", forward.timeouts.map { timeouts($0, TimeoutKey.session) } ?? .absent("those of [timeouts]")),
     ]
   }
@@ -162,6 +163,7 @@ extension SettingsFile {
       ("filtering", .text(masquerade.filtering.rawValue)),
       ("inbound-refresh", .flag(masquerade.inboundRefresh)),
       ("other-protocols", .flag(masquerade.otherProtocols)),
+      ("helper", helper(masquerade.helper)),
     ])
   }
 
@@ -172,6 +174,8 @@ extension SettingsFile {
       ("outside", .text(prefix.outside.description)),
     ])
   }
+
+  private func helper(_ helper: Helper?) -> Document { helper.map { .text($0.rawValue) } ?? .absent("none") }
 
   func triggerRows(_ trigger: TriggerPlan) -> [(key: String, value: Document)] {
     let names: [(ForwardPlan.Protocols, String)] = [(.tcp, "tcp"), (.udp, "udp")]

@@ -34,7 +34,7 @@ struct FlowCommand: ParsableCommand {
       for flow in flows {
         let (original, reply) = (flow.original, flow.reply)
         table.append([
-          "\(flow.identity)", flow.ipProtocol, flow.state, flow.maker, flow.arrival, flow.departure,
+          "\(flow.identity)", flow.protocolText, flow.state, flow.maker, flow.arrival, flow.departure,
           "\(original.packets)/\(reply.packets)", "\(byteText(original.bytes))/\(byteText(reply.bytes))",
           DurationText.text(Int(flow.idleSeconds)), DurationText.text(Int(flow.remainingSeconds)),
         ])
@@ -100,6 +100,8 @@ struct SessionLimit: ParsableArguments {
 extension FlowReport {
   /// The rule that made it.
   var maker: String { rule.isEmpty ? origin : rule }
+  /// With the helper that reads it: "tcp ftp".
+  var protocolText: String { helper.map { "\(ipProtocol) \($0.name)" } ?? ipProtocol }
   /// The original direction as it comes in.
   var arrival: String { "\(original.interface) \(original.source) > \(original.destination)" }
   /// The same after translation.

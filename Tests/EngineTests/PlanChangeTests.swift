@@ -36,6 +36,12 @@ import Testing
           .engine("mode"), .engine("workers"), .engine("sessions"), .interface(lan, "role"), .interface(lan, "device"),
           .interface(lan, "vlan"), .interface(lan, "mac"), .interface(lan, "mtu"),
         ])
+    var helped = old
+    helped.masquerades[0].helper = .ftp
+    #expect(helped.fixedChanges(from: old) == [.masquerade(0, "helper")])
+    helped.forward("ftp", ports: "21", to: "192.168.1.10") { $0.helper = .ftp }
+    #expect(helped.fixedChanges(from: old) == [.forward(helped.forwards.count - 1, "helper")])
+    #expect(old.fixedChanges(from: helped).isEmpty)
     var renamed = old
     renamed.change("lan") { $0.name = "home" }
     #expect(renamed.fixedChanges(from: old) == [.newInterface(1), .missingInterface("lan")])

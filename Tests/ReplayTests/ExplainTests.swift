@@ -103,6 +103,18 @@ import Testing
       "\(refused.text)")
   }
 
+  @Test(arguments: [
+    ("an endpoint that a helper tells otherwise", "192.168.1.10:51210 is told as a port of 203.0.113.1"),
+    ("an endpoint that is another's", "192.168.1.11:51210 stays as it is: its address is not its sender's"),
+    ("a command cut in two", "a line that goes on in another segment is not read"),
+    ("a connection that a helper expects", "192.168.1.10:51210 was announced to 198.51.100.7"),
+    ("a segment before its turn", "reads in order"),
+  ])
+  func `what a helper makes of it`(name: String, words: String) throws {
+    let (_, report) = try explain(try #require(Situation.helpers.first { $0.name == name }))
+    #expect(report.steps.contains { $0.text.hasPrefix("helper ftp") && $0.text.contains(words) }, "\(report.text)")
+  }
+
   @Test func `what the engine makes is told`() throws {
     let (_, report) = try explain(Situation.all.first { $0.name == "the target does not answer ARP" }!)
     #expect(report.made.map(\.text) == ["ARP request for 192.168.1.20 from 192.168.1.1"])

@@ -25,6 +25,10 @@ import Testing
     try compare(TriggerCase.name, TriggerCase.files.all)
   }
 
+  @Test func `the FTP helper's files are what the generator makes, and nobody edited them`() throws {
+    try compare(FTPCase.name, FTPCase.files.all)
+  }
+
   private func compare(_ golden: String, _ files: [String: [UInt8]]) throws {
     if ProcessInfo.processInfo.environment["SLUICE_WRITE_GOLDEN"] != nil {
       try FileManager.default.createDirectory(at: folder(golden), withIntermediateDirectories: true)
@@ -37,7 +41,7 @@ import Testing
 
   @Test(arguments: [1, 32]) func `every case gives the expected captures and counts, whatever the burst`(burst: Int) {
     let cases = ReplayCase.find(in: Self.root.path)
-    #expect(cases.map(\.name) == (GoldenCase.all.map(\.name) + [TriggerCase.name]).sorted())
+    #expect(cases.map(\.name) == (GoldenCase.all.map(\.name) + [TriggerCase.name, FTPCase.name]).sorted())
     for one in cases {
       let result = one.run { $0.burstFrames = burst }
       #expect(result.passed, "\(result)")

@@ -71,7 +71,7 @@ struct Situation: CustomTestStringConvertible, Sendable {
 
   // MARK: The situations
 
-  static let all: [Situation] = forwards + filters + ways + states + frames + triggers
+  static let all: [Situation] = forwards + filters + ways + states + frames + triggers + helpers
 
   private static let client: Peer = "198.51.100.7:4000"
   private static let web: Peer = "203.0.113.1:8080"

@@ -111,6 +111,26 @@ import Testing
     #expect(try load(text + more).plan.triggers.count == 2)
   }
 
+  @Test func helpers() throws {
+    let forward = """
+
+      [[forward]]
+      name = "ftp"
+      protocol = "tcp"
+      on = "wan"
+      ports = "21, 2121"
+      to = "192.168.1.10"
+      helper = "ftp"
+
+      """
+    let file = try load(masquerade + "helper = \"ftp\"\n" + forward)
+    #expect(file.plan.masquerades[0].helper == .ftp && file.plan.forwards[0].helper == .ftp && file.plan.hasHelpers)
+    let again = try load(file.normalised).plan
+    #expect(again.masquerades == file.plan.masquerades && again.forwards.map(\.helper) == [.ftp])
+    let plain = try load(masquerade + forward.replacingFirst("helper = \"ftp\"", ""))
+    #expect(!plain.plan.hasHelpers && plain.normalised.contains("# helper: none"))
+  }
+
   @Test func masqueradeDefaults() throws {
     let plan = try #require(try load(masquerade).plan.masquerades.first)
     #expect(plan == MasqueradePlan(from: plan.from, to: plan.to))

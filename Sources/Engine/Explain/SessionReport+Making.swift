@@ -8,8 +8,16 @@ extension Core {
     return SessionReport(
       identity: UInt64(common.identity), ipProtocol: table.flow(session << 1).key.ipProtocol,
       state: SessionState.name(common.state), origin: origin(session).report,
-      original: direction(session << 1), reply: direction(session << 1 | 1),
+      original: direction(session << 1), reply: direction(session << 1 | 1), helper: helperReport(session),
       idle: clock.now - min(seen, clock.now), remaining: due - min(due, clock.now))
+  }
+
+  private func helperReport(_ session: UInt32) -> SessionReport.Helper? {
+    guard flows.sessions.flow(session << 1).kind == FlowKind.helped else { return nil }
+    let helper = flows.helper(session)
+    return SessionReport.Helper(
+      name: Helper.ftp.rawValue, originalShift: Int32(bitPattern: helper.side(0).after),
+      replyShift: Int32(bitPattern: helper.side(1).after))
   }
 
   private func direction(_ flow: UInt32) -> SessionReport.Direction {

@@ -10,7 +10,10 @@ extension Core {
       survey.pass(
         .session, "session \(report.identity), \(report.state), in its \(direction) direction", survey.rule)
       if !isReply, case .masquerade = report.origin { surveyAsking(packet, isNew: false, &survey) }
-      return surveyWay(packet, way(of: flow), &survey)
+      surveyWay(packet, way(of: flow), &survey)
+      let isHelped = flows.sessions.flow(flow).kind == FlowKind.helped
+      if isHelped, survey.foreseen == .none { surveyHelper(packet, flow, &survey) }
+      return
     }
     survey.pass(.session, "no live session")
     guard packet.kind != FlowKind.tcp || canBegin(packet.tcpFlags) else { return surveyStray(packet, &survey) }
@@ -66,6 +69,7 @@ extension Core {
       return survey.remedy("add a [[forward]] with protocol = \"all\", ports = \"all\" and this external address")
     }
     guard packet.kind != FlowKind.echoRequest else { return surveyToUs(packet, .noForward, &survey) }
+    if let hop = surveyExpected(packet, &survey) { return surveyWay(packet, hop, &survey) }
     let mapping = liveMapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     if let host = surveyTriggers(packet, mapping, &survey) {
       return surveyWay(packet, routes.find(IPv4Address(wire: host)), &survey)
@@ -197,6 +201,7 @@ extension Core {
       }
       return surveyForward(packet, entry, &survey)
     }
+    if let hop = surveyExpected(packet, &survey) { return surveyWay(packet, hop, &survey) }
     guard packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other else {
       return surveyToUs(packet, .toUs, &survey)
     }

@@ -124,6 +124,7 @@ extension Flows {
     line.planGeneration = generation
     line.head.plain = 0
     line.littered.plain = 0
+    line.expectation = .none
     line.life = MappingLife(state: MappingState.live, users: 1, deadline: 0)
     let publication = mappings.publish(mapping)
     if publication == .made {

@@ -14,12 +14,13 @@ struct FlowTables: @unchecked Sendable {
   ///   - outsideAddresses: raw, all different.
   ///   - memory: zeroed bytes for the region, as many as its layout says; nil for pages of its own.
   init(
-    capacity: Int, outsideAddresses: [UInt32], hasIPv6: Bool, seed: UInt64, workers: Int,
+    capacity: Int, outsideAddresses: [UInt32], hasIPv6: Bool, hasHelpers: Bool = false, seed: UInt64, workers: Int,
     memory: UnsafeMutableRawPointer? = nil
   ) throws(PlanError) {
     let secret = HashSecret(seed: seed)
     self.seed = SplitMix64.mix(seed ^ 0x736C_7569_6365)
-    let layout = RegionLayout(capacity: capacity, pools: outsideAddresses.count + PortPools.spare, hasIPv6: hasIPv6)
+    let layout = RegionLayout(
+      capacity: capacity, pools: outsideAddresses.count + PortPools.spare, hasIPv6: hasIPv6, hasHelpers: hasHelpers)
     if let memory { region = Region(layout, at: memory) } else { region = try Region(layout) }
     region.header.write(region.layout, secret: secret, seed: self.seed)
     sessions = SessionTable(region, secret: secret)
@@ -54,6 +55,8 @@ struct Flows {
   let mappings: MappingTable
   var pools: PortPools
   var openings: Openings
+  /// There are helper lines: looked at for every new session, so a word of its own.
+  let helps: Bool
   let worker: Int
   var sessionPlaces: PlaceCache
   var mappingPlaces: PlaceCache
@@ -66,6 +69,7 @@ struct Flows {
     mappings = tables.mappings
     pools = tables.pools
     openings = Openings(tables.region)
+    helps = tables.region.layout.hasHelpers
     sessionPlaces = PlaceCache(tables.sessions.places, tables.quiescence, worker: worker)
     mappingPlaces = PlaceCache(tables.mappings.places, tables.quiescence, worker: worker)
     permitPlaces = PlaceCache(tables.mappings.permitPlaces, tables.quiescence, worker: worker)

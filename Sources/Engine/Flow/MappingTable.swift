@@ -20,6 +20,8 @@ import Synchronization
 ///            40  interface        UInt16  inside interface that leads to the inside address
 ///            42  plan generation  UInt16  of the rules that it was last found right under
 ///            44  link             UInt32  of the list of free places
+///            48  expectation      UInt64  Expectation
+///            56  as the gateway   UInt8   1: the expected session's source becomes the gateway's
 struct MappingLine {
   static let bytes = 64
   static let linkOffset = 44

@@ -15,9 +15,10 @@ import CIntrinsics
 ///     openings         places of 16 bytes, see `Openings`
 ///     port pools       for each outside address: bitmaps with their summaries for TCP, UDP and echo
 ///     side lines       64 bytes for each session place, where there is IPv6: see `SideTable`
+///     helper lines     64 bytes for each session place, where a rule has a helper: see `HelperLine`
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
-  static let version: UInt32 = 4
+  static let version: UInt32 = 5
   static let pageBytes = 4096
 
   /// Sessions, and mappings too.
@@ -26,6 +27,8 @@ struct RegionLayout: Equatable {
   let pools: Int
   /// Sessions may be IPv6 sessions.
   let hasIPv6: Bool
+  /// Rules may have helpers.
+  let hasHelpers: Bool
   let sessionBuckets: Int
   let mappingBuckets: Int
 
@@ -38,13 +41,15 @@ struct RegionLayout: Equatable {
   let openingsOffset: Int
   let poolsOffset: Int
   let sidesOffset: Int
+  let helpersOffset: Int
   /// All of it.
   let bytes: Int
 
-  init(capacity: Int, pools: Int, hasIPv6: Bool = false) {
+  init(capacity: Int, pools: Int, hasIPv6: Bool = false, hasHelpers: Bool = false) {
     self.capacity = capacity
     self.pools = pools
     self.hasIPv6 = hasIPv6
+    self.hasHelpers = hasHelpers
     sessionBuckets = FlowIndex.buckets(keys: capacity * 2)
     mappingBuckets = FlowIndex.buckets(keys: capacity * 3)
     var end = Self.pageBytes
@@ -62,6 +67,7 @@ struct RegionLayout: Equatable {
     openingsOffset = part(Openings.capacity * Openings.placeBytes)
     poolsOffset = part(pools * PortPools.poolBytes)
     sidesOffset = part(hasIPv6 ? (capacity + 1) * SideTable.bytes : 0)
+    helpersOffset = part(hasHelpers ? (capacity + 1) * HelperLine.bytes : 0)
     bytes = end
   }
 }
@@ -70,7 +76,7 @@ struct RegionLayout: Equatable {
 ///
 ///     offset  0  magic      UInt64
 ///             8  version    UInt32  of the layout
-///            12  IPv6       UInt32  1 where there are side lines
+///            12  parts      UInt32  bit 0 where there are side lines, bit 1 where there are helper lines
 ///            16  bytes      UInt64  of the whole region
 ///            24  capacity   UInt64
 ///            32  pools      UInt64
@@ -92,7 +98,7 @@ struct RegionHeader {
 
   /// Writes what tells this region from any other.
   func write(_ layout: RegionLayout, secret: HashSecret, seed: UInt64) {
-    store(8, UInt64(RegionLayout.version) | (layout.hasIPv6 ? 1 &<< 32 : 0))
+    store(8, UInt64(RegionLayout.version) | (layout.hasIPv6 ? 1 &<< 32 : 0) | (layout.hasHelpers ? 2 &<< 32 : 0))
     store(16, UInt64(layout.bytes))
     store(24, UInt64(layout.capacity))
     store(32, UInt64(layout.pools))
@@ -107,10 +113,12 @@ struct RegionHeader {
   /// The layout that a region was written with; nil for anything else. The numbers are checked against one another,
   /// and `bytes` is how many there are.
   func layout(bytes: Int) -> RegionLayout? {
-    guard load(0) == Self.magic, load(8) & ~(1 &<< 32) == UInt64(RegionLayout.version), load(16) == UInt64(bytes),
+    guard load(0) == Self.magic, load(8) & ~(3 &<< 32) == UInt64(RegionLayout.version), load(16) == UInt64(bytes),
       load(24) < UInt64(RegionLayout.maximumCapacity), load(32) <= UInt64(UInt16.max)
     else { return nil }
-    let layout = RegionLayout(capacity: Int(load(24)), pools: Int(load(32)), hasIPv6: load(8) &>> 32 == 1)
+    let parts = load(8) &>> 32
+    let layout = RegionLayout(
+      capacity: Int(load(24)), pools: Int(load(32)), hasIPv6: parts & 1 != 0, hasHelpers: parts & 2 != 0)
     return layout.bytes == bytes ? layout : nil
   }
 
@@ -163,6 +171,7 @@ struct Region {
   var openings: UnsafeMutableRawPointer { start + layout.openingsOffset }
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
   var sides: SideTable { SideTable(start: start + layout.sidesOffset) }
+  var helpers: HelperTable { HelperTable(start: start + layout.helpersOffset) }
 }
 
 /// Pages for the engine's tables: zeroed, page-aligned, taken once, given back at the end.

@@ -96,6 +96,8 @@ public struct SavedRegion {
   let mappingPlaces: UInt32
   let createdSessions: UInt64
   let hasIPv6: Bool
+  /// nil where it has none.
+  let helpers: HelperTable?
 
   /// - Parameters:
   ///   - bytes: a whole region, page-aligned; only read, and only while it is adopted.
@@ -120,6 +122,7 @@ public struct SavedRegion {
     mappingPlaces = min(mappings.highWater &- 1, UInt32(layout.capacity))
     createdSessions = region.words.createdSessions.plain
     hasIPv6 = layout.hasIPv6
+    helpers = layout.hasHelpers ? region.helpers : nil
   }
 }
 

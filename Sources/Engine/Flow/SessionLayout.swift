@@ -16,8 +16,8 @@ import Synchronization
 ///            34  plan generation   UInt16
 ///            36  generation        UInt16  of the session's place
 ///            38  kind              UInt8   FlowKind
-///            39  keeps no session  UInt8   1: packets of this direction do not refresh; its timeout is then 0
-///            40  timeout           UInt32  ticks (TCP: see the common line)
+///            39  keeps no session  UInt8   1: packets of this direction do not refresh
+///            40  timeout           UInt32  ticks (TCP: see the common line), or `never` for what is the slow path's
 ///            44  last seen         UInt32  tick, rounded up
 ///            48  packets           UInt64
 ///            56  bytes             UInt64  of IP datagrams
@@ -99,14 +99,16 @@ struct FlowLine {
     get { load(38) }
     nonmutating set { store(38, newValue) }
   }
-  /// The burst loop knows by the timeout of 0 that such a packet is the slow path's.
   var keepsSession: Bool {
     get { shared8(line, 39).pointee.load(ordering: .relaxed) == 0 }
     nonmutating set {
       shared8(line, 39).pointee.store(newValue ? 0 : 1, ordering: .relaxed)
-      if !newValue { timeout = 0 }
+      if !newValue { timeout = Self.never }
     }
   }
+  /// By this timeout the burst loop finds a flow that is not TCP's over, whatever its last packet's tick: -2^30, since a
+  /// timeout is at most a year, and the tick of the last packet may be ahead.
+  static let never: UInt32 = 3 &<< 30
   @inline(__always)
   var timeout: UInt32 {
     get { shared32(line, 40).plain }
@@ -141,12 +143,16 @@ enum FlowKind {
   static let free: UInt8 = 0
   static let udp: UInt8 = 1
   static let tcp: UInt8 = 2
+  /// TCP that a helper reads. Always the slow path's.
+  static let helped: UInt8 = 3
   /// The querier's direction: the identifier is the source port.
-  static let echoRequest: UInt8 = 3
+  static let echoRequest: UInt8 = 4
   /// The answering direction: the identifier is the destination port.
-  static let echoReply: UInt8 = 4
+  static let echoReply: UInt8 = 5
   /// Another IP protocol: addresses alone are rewritten. Always the slow path's.
-  static let other: UInt8 = 5
+  static let other: UInt8 = 6
+
+  static func isTCP(_ kind: UInt8) -> Bool { kind == tcp || kind == helped }
 }
 
 /// Both directions together.

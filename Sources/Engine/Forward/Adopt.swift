@@ -82,6 +82,8 @@ extension Core {
     line.filtering = old.filtering
     line.interface = interface
     line.planGeneration = generation
+    line.expectation = old.expectation.shifted(by: adopter.shift)
+    line.expectsAsGateway = old.expectsAsGateway
     let port = old.outsidePort.bigEndian
     guard rules.isValid(line), flows.pools.take(pool, old.ipProtocol, port) else {
       flows.mappingPlaces.discard(mapping)
@@ -126,6 +128,10 @@ extension Core {
     guard isWhole(session, old, kind: kind, word.state) else {
       flows.discard(session)
       return report.damaged += 1
+    }
+    guard kind != FlowKind.helped || adoptHelper(session, from: saved, place) else {
+      flows.discard(session)
+      return report.refused += 1
     }
     guard case .kept(let origin) = rules.fate(of: session, in: flows) else {
       flows.discard(session)
@@ -207,7 +213,7 @@ extension Core {
     let icmp = new.0.key.isIPv6 ? ICMPv6.number : IPProtocol.icmp
     let fits =
       switch kind {
-      case FlowKind.tcp: number == IPProtocol.tcp && state != SessionState.open
+      case FlowKind.tcp, FlowKind.helped: number == IPProtocol.tcp && state != SessionState.open
       case FlowKind.udp: number == IPProtocol.udp && state == SessionState.open
       case FlowKind.echoRequest: number == icmp && state == SessionState.open
       case FlowKind.other: !IPProtocol.hasPorts(number) && number != icmp && state == SessionState.open
@@ -268,7 +274,8 @@ extension Forwarder {
     let rules = try Rules(plan)
     defer { rules.release() }
     return RegionLayout(
-      capacity: plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare, hasIPv6: plan.hasIPv6
+      capacity: plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare, hasIPv6: plan.hasIPv6,
+      hasHelpers: plan.hasHelpers
     ).bytes
   }
 

@@ -28,6 +28,7 @@ extension Core {
       return beginForward(packet, entry)
     }
     guard packet.kind != FlowKind.other else { return refuse(packet.slot, .unknownProtocol) }
+    if flows.helps, let mapping = expected(packet) { return beginInbound(packet, mapping, isExpected: true) }
     let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     if !flows.openings.isEmpty, let (trigger, host) = opened(key), givesWay(mapping, to: host, key.destinationPort) {
       return beginTriggered(packet, trigger, host)
@@ -105,8 +106,8 @@ extension Core {
       ipProtocol: key.ipProtocol)
   }
 
-  /// A new peer of a mapping that may be used from outside.
-  private mutating func beginInbound(_ packet: Packet, _ mapping: UInt32) {
+  /// A new peer of a mapping that may be used from outside, or that a helper expects there.
+  private mutating func beginInbound(_ packet: Packet, _ mapping: UInt32, isExpected: Bool = false) {
     let line = flows.mappings[mapping]
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let hop = routes.find(IPv4Address(wire: line.insideAddress)) else { return noRoute(packet) }
@@ -115,8 +116,9 @@ extension Core {
     var draft = Draft(key: packet.key, new: new, hop: hop, origin: masqueradeOrigin(of: line))
     draft.mapping = mapping
     draft.remote = packet.key.source
-    guard flows.use(mapping) else { return again(packet) }
-    make(packet, draft, source: .keep)
+    let isAsGateway = isExpected && line.expectsAsGateway
+    guard isExpected ? flows.takeExpected(mapping, at: clock.tick) : flows.use(mapping) else { return again(packet) }
+    make(packet, draft, source: isAsGateway ? .gateway : .keep)
   }
 
   private func masqueradeOrigin(of mapping: MappingLine) -> Origin {
@@ -154,6 +156,7 @@ extension Core {
     var new = key
     var origin = Origin.hairpin
     var pinned: UInt32 = 0
+    var isExpected = false
     var source = SourceChoice.hairpin(address: key.destination)
     guard packet.kind != FlowKind.echoReply else { return refuse(packet.slot, .icmpUnmatched) }
     if let entry = forwards.find(key.destination, key.ipProtocol, key.destinationPort.bigEndian) {
@@ -163,6 +166,12 @@ extension Core {
       Self.retarget(&new, rule.target, entry.port, packet.kind)
       origin = .forward(entry.rule)
       if rule.source == .gateway { source = .gateway }
+    } else if flows.helps, let mapping = expected(packet) {
+      let line = flows.mappings[mapping]
+      Self.retarget(&new, line.insideAddress, line.insidePort.bigEndian, packet.kind)
+      pinned = mapping
+      isExpected = true
+      if line.expectsAsGateway { source = .gateway }
     } else if packet.kind != FlowKind.echoRequest, packet.kind != FlowKind.other,
       let mapping = mapping(outside: key.destination, key.destinationPort, key.ipProtocol)
     {
@@ -183,7 +192,11 @@ extension Core {
     }
     var draft = Draft(key: key, new: new, hop: hop, origin: origin)
     draft.pinned = pinned
-    if pinned != 0, !flows.use(pinned) { return again(packet) }
+    if isExpected {
+      guard flows.takeExpected(pinned, at: clock.tick) else { return again(packet) }
+    } else if pinned != 0, !flows.use(pinned) {
+      return again(packet)
+    }
     draft.remote = key.destination
     make(packet, draft, source: source)
   }

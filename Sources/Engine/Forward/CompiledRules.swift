@@ -4,6 +4,7 @@ struct ForwardRule {
   let target: UInt32
   let source: ForwardPlan.Source
   let hairpin: Bool
+  let helper: Helper?
   /// The outside interface that it belongs to.
   let interface: Int
   /// Idle times of its sessions.
@@ -17,6 +18,7 @@ struct ForwardRule {
     target = plan.target.wire
     source = plan.source
     hairpin = plan.hairpin
+    helper = plan.helper
     interface = plan.interface
     self.externals = UnsafeBufferPointer(copying: externals)
     self.timeouts = TickTimeouts(plan.timeouts ?? timeouts)
@@ -48,6 +50,7 @@ struct MasqueradeRule {
   let filtering: EndpointRule
   let otherProtocols: Bool
   let inboundRefresh: Bool
+  let helper: Helper?
   /// Outside ports to choose from.
   let pool: UnsafeBufferPointer<PortRange>
   /// Outside addresses, raw.
@@ -62,6 +65,7 @@ struct MasqueradeRule {
     filtering = plan.filtering
     otherProtocols = plan.otherProtocols
     inboundRefresh = plan.inboundRefresh
+    helper = plan.helper
     pool = UnsafeBufferPointer(copying: plan.pool)
     addresses = UnsafeBufferPointer(
       copying: plan.externals.isEmpty ? own.firstAddress.map { [$0] } ?? [] : plan.externals.map(\.wire))

@@ -99,7 +99,9 @@ extension Core {
       abandon(draft)
       return refuseNew(packet, .tableFull)
     }
-    let word = fill(session, draft, packet.kind)
+    let isHelped = flows.helps && packet.kind == FlowKind.tcp && isHelped(draft, source, packet.tcpFlags)
+    let word = fill(session, draft, isHelped ? FlowKind.helped : packet.kind)
+    if isHelped { flows.helper(session).clear() }
     flows.sessions.flow(session &<< 1).adjacency = adjacency
     let publication = flows.publish(session, as: word)
     guard publication == .made else {
@@ -185,11 +187,16 @@ extension Core {
     reply.planGeneration = generation
     limitRefresh(session, kind, draft.origin)
     inheritAge(session)
-    return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
+    return SessionWord(state: FlowKind.isTCP(kind) ? SessionState.opening : SessionState.open, timeout: timeout)
   }
 
-  /// Where inbound datagrams keep no mapping alive, the direction that they go in refreshes nothing (RFC 4787 REQ-6).
+  /// Where inbound datagrams keep no mapping alive, the direction that they go in refreshes nothing (RFC 4787 REQ-6). What
+  /// a helper reads goes by the slow path.
   func limitRefresh(_ session: UInt32, _ kind: UInt8, _ origin: Origin) {
+    if kind == FlowKind.helped {
+      flows.sessions.flow(session &<< 1).timeout = FlowLine.never
+      flows.sessions.flow(session &<< 1 | 1).timeout = FlowLine.never
+    }
     guard kind == FlowKind.udp, case .masquerade(let index) = origin.report,
       !masquerades[index].inboundRefresh
     else { return }
@@ -212,7 +219,7 @@ extension Core {
   // MARK: The source that the target sees
 
   /// Settles the draft's source so that the reply tuple is nobody else's. Returns why that cannot be.
-  private mutating func settleSource(_ draft: inout Draft, _ choice: SourceChoice, _ ingress: Int) -> DropReason? {
+  mutating func settleSource(_ draft: inout Draft, _ choice: SourceChoice, _ ingress: Int) -> DropReason? {
     switch choice {
     case .keep:
       if isFree(draft) { return nil }

@@ -10,6 +10,7 @@ extension Core {
   mutating func replace(_ new: Rules) throws(PlanError) -> Rules {
     // Side lines are there from the start, or not at all.
     guard flows.tables.region.layout.hasIPv6 || !new.plan.hasIPv6 else { throw .tooMany("IPv6 addresses") }
+    guard flows.tables.region.layout.hasHelpers || !new.plan.hasHelpers else { throw .tooMany("helpers") }
     // What all workers share, the first one settles.
     if flows.worker == 0 {
       guard flows.pools.assign(new.outsideAddresses.addresses) else { throw .tooMany("new outside addresses") }

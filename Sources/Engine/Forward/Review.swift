@@ -95,7 +95,7 @@ extension Core {
 
   /// Ends a session at once. A TCP session leaves a mark, so that what its ends still send can begin nothing.
   mutating func cut(_ session: UInt32) {
-    let isTCP = flows.sessions.flow(session &<< 1).kind == FlowKind.tcp
+    let isTCP = FlowKind.isTCP(flows.sessions.flow(session &<< 1).kind)
     if flows.end(session, leavesMark: isTCP, timeout: timeouts.tcp.reset, at: clock.tickUp) {
       counters.add(.sessionCut)
     }
@@ -109,12 +109,13 @@ extension Core {
     common.origin = origin
     for flow in [original, flows.sessions.flow(session &<< 1 | 1)] {
       flow.keepsSession = true
-      flow.timeout = timeout
+      flow.timeout = original.kind == FlowKind.helped ? FlowLine.never : timeout
       // Routes may have changed: looked up again when it is needed.
       flow.adjacency = 0
       flow.planGeneration = generation
     }
     letAsk(original)
+    if original.kind == FlowKind.helped, rules.helper(origin) == nil { flows.helper(session).stop() }
     limitRefresh(session, original.kind, origin)
   }
 

@@ -1,0 +1,206 @@
+// A connection that a helper reads. Each of its packets comes this way: numbers are shifted where a text has become longer
+// or shorter, what its ends announce is read, and a text that names an endpoint is changed. Everything under the engine's
+// lock: both directions may be under way in different workers, and such connections carry little.
+
+extension Core {
+  /// Whether a session that is about to be made begins a connection that its rule has a helper for: from the first byte,
+  /// since what was not seen from there cannot be told from anybody's text (REQUIREMENTS A1).
+  func isHelped(_ draft: Draft, _ source: SourceChoice, _ flags: UInt8) -> Bool {
+    guard Self.isSYN(flags), rules.helper(draft.origin) != nil else { return false }
+    if case .forward = draft.origin.report { return true }
+    // Not what comes in by its mappings, nor what it does not translate.
+    guard case .masquerade = source else { return false }
+    return draft.key.destinationPort == Self.controlPort.bigEndian
+  }
+
+  /// FTP's (RFC 959 section 5.2): of a masquerade's connections those that go there; a forward names its own.
+  private static let controlPort: UInt16 = 21
+
+  /// A packet of such a session, for which TTL and MTU have been seen to.
+  mutating func help(_ packet: Packet, by flow: UInt32, over adjacency: UInt16) {
+    let helper = flows.helper(flow &>> 1)
+    let segment = HelpedSegment(packet)
+    let side = helper.side(Int(flow & 1))
+    guard admits(segment, side) else { return drop(packet.slot, .helperOrder) }
+    // A held frame that is given up quotes what its sender has sent, which these numbers are not.
+    let isKnown = !helper.isShifted
+    let untranslated = prepare(packet, by: flow, over: adjacency)
+    helper.isWhole = false
+    settleAcknowledgement(packet, segment, helper.side(Int(1 &- flow & 1)))
+    translate(packet, by: flow)
+    var changed: Rewording?
+    if segment.hasSYN {
+      beginStream(segment, flow)
+    } else if segment.count > 0 {
+      read(segment, by: flow, over: adjacency)
+      if side.overlap(segment.sequence, segment.end) == .whole {
+        changed = Rewording(segment, side, as: flows.sessions.flow(flow).newSource)
+      }
+    }
+    // In the middle of the changed text is nobody but one who sends nothing: he is behind it.
+    let sequence = side.outward(segment.sequence) ?? segment.sequence &+ side.after
+    segment.put(sequence, TCPHeader.sequenceOffset, isPartial: packet.isPartial)
+    helper.isWhole = true
+    if let changed {
+      deliver(changed, of: packet, over: adjacency)
+    } else {
+      deliver(packet, over: adjacency, isKnown ? untranslated : nil)
+    }
+  }
+
+  /// Whether the segment may pass: of the changed text all or nothing, and what is read comes in order, so that nobody can
+  /// have a piece read that is none. Its sender sends it again.
+  func admits(_ segment: HelpedSegment, _ side: HelperLine.Side) -> Bool {
+    guard segment.count > 0, !segment.hasSYN else { return true }
+    switch side.overlap(segment.sequence, segment.end) {
+    case .part: return false
+    case .whole: return !segment.isPiece
+    case .none: break
+    }
+    let gap = Int32(bitPattern: segment.sequence &- side.next)
+    return !side.has(HelperLine.reads) || gap <= 0 || gap > HelpedSegment.farthest
+  }
+
+  /// Numbers of the other direction, as this one's receiver has sent them.
+  private func settleAcknowledgement(_ packet: Packet, _ segment: HelpedSegment, _ other: HelperLine.Side) {
+    guard segment.hasACK else { return }
+    let number = other.inward(segment.acknowledgement)
+    other.acknowledge(number)
+    guard other.isShifted else { return }
+    segment.put(number, TCPHeader.acknowledgementOffset, isPartial: packet.isPartial)
+    segment.eachSelective { offset in
+      segment.put(other.inward(segment.tcp.big32(offset)), offset, isPartial: packet.isPartial)
+    }
+  }
+
+  /// A SYN, once the tracker has taken it for the beginning of a connection. Data in it (RFC 7413) is not read, nor what
+  /// follows.
+  private func beginStream(_ segment: HelpedSegment, _ flow: UInt32) {
+    let helper = flows.helper(flow &>> 1)
+    guard flows.sessions.common(flow &>> 1).state == SessionState.opening else { return }
+    helper.side(Int(flow & 1)).begin(at: segment.sequence &+ 1)
+    if segment.hasACK {
+      // Of two beginnings, or one in the middle of an older connection, the one that was answered counts.
+      let other = helper.side(Int(1 &- flow & 1))
+      let number = other.inward(segment.acknowledgement)
+      if other.next != number { other.resume(at: number, shiftedBy: segment.acknowledgement &- number) }
+    }
+    helper.asked = 0
+    if segment.count > 0 || segment.isPiece { helper.stop() }
+  }
+
+  // MARK: Reading
+
+  /// The new lines of a segment; nil where it is not read.
+  func lines(_ segment: HelpedSegment, _ side: HelperLine.Side) -> HelpedLines? {
+    // What its receiver will not take is not read either: so far ahead that it is no window, or with a wrong checksum.
+    guard side.has(HelperLine.reads), side.overtakes(segment), !segment.isPiece, segment.isIntact else { return nil }
+    return HelpedLines(
+      segment: segment, at: Int(side.next &- segment.sequence), isInLine: side.has(HelperLine.isInLine))
+  }
+
+  private mutating func read(_ segment: HelpedSegment, by flow: UInt32, over adjacency: UInt16) {
+    let helper = flows.helper(flow &>> 1)
+    let side = helper.side(Int(flow & 1))
+    guard var lines = lines(segment, side) else {
+      // The other pieces of a datagram are not seen here.
+      if segment.isPiece, side.overtakes(segment) { helper.stop() }
+      return
+    }
+    while let line = lines.next() { heed(segment, line, by: flow, over: adjacency) }
+    side.mark(HelperLine.isInLine, lines.isInLine)
+    side.next = segment.end
+  }
+
+  private mutating func heed(
+    _ segment: HelpedSegment, _ line: Range<Int>, by flow: UInt32, over adjacency: UInt16
+  ) {
+    let helper = flows.helper(flow &>> 1)
+    switch FTPLine(segment.payload + line.lowerBound, count: line.count, isReply: flow & 1 == 1) {
+    case .other: break
+    case .asks(let form): helper.asked = form.rawValue
+    case .securing: helper.asked = HelperLine.securing
+    case .secured: if helper.asked == HelperLine.securing { helper.stop() }
+    case .malformed: counters.add(.helperRefused)
+    case .names(let endpoint):
+      let mtu = Int(adjacencies[adjacency].mtu)
+      guard refusal(of: endpoint, segment, by: flow, mtu: mtu) == nil else { return counters.add(.helperRefused) }
+      // One answer to one question.
+      if flow & 1 == 1 { helper.asked = 0 }
+      if needsOpening(flow) { announce(endpoint, segment, at: line.lowerBound, by: flow) }
+    }
+  }
+
+  /// Why an announcement is left as it is: one end of the connection may say where it will be itself, at a port that is not
+  /// the system's (REQUIREMENTS A1).
+  func refusal(
+    of endpoint: FTPEndpoint, _ segment: HelpedSegment, by flow: UInt32, mtu: Int
+  ) -> StaticString? {
+    let helper = flows.helper(flow &>> 1)
+    if endpoint.port < 1024 { return "its port is below 1024" }
+    if let address = endpoint.address, address != flows.sessions.flow(flow).key.source {
+      return "its address is not its sender's"
+    }
+    if flow & 1 == 1, helper.asked != endpoint.form.rawValue { return "nobody has asked for it" }
+    guard needsOpening(flow) else { return nil }
+    // Only the last change is known: the receiver must have all of the one before.
+    if helper.side(Int(flow & 1)).has(HelperLine.isPending) { return "the one before it is not acknowledged yet" }
+    return segment.mayGrow(to: mtu) ? nil : "its segment has no room for another text"
+  }
+
+  /// The sender is inside and known by an outside address; who is outside is reached as it is.
+  func needsOpening(_ flow: UInt32) -> Bool {
+    let line = flows.sessions.flow(flow)
+    return !interfaces[Int(line.key.scope)].isOutside && outsideAddresses[line.newSource] != nil
+  }
+
+  private mutating func announce(
+    _ endpoint: FTPEndpoint, _ segment: HelpedSegment, at offset: Int, by flow: UInt32
+  ) {
+    forgetExpectation(of: flow &>> 1)
+    guard let port = expect(flow, at: endpoint.port) else { return counters.add(.helperRefused) }
+    counters.add(.helperOpened)
+    let address = flows.sessions.flow(flow).newSource
+    guard endpoint.port != port || endpoint.address.map({ $0 != address }) ?? false else { return }
+    let count = withUnsafeTemporaryAllocation(byteCount: FTPEndpoint.longest, alignment: 1) { bytes in
+      FTPEndpoint.write(endpoint.form, address, port, endpoint.delimiter, to: bytes.baseAddress!)
+    }
+    let place = segment.sequence &+ UInt32(truncatingIfNeeded: offset &+ endpoint.offset)
+    flows.helper(flow &>> 1).side(Int(flow & 1)).change(endpoint, at: place, to: port, newLength: count)
+  }
+}
+
+extension Core {
+  /// Brings the numbers in a quoted segment back to what its sender had sent: the quote goes to it.
+  func unshift(_ quote: Quote, in packet: Packet, _ flow: UInt32) {
+    let helper = flows.helper(flow &>> 1)
+    let own = helper.side(Int(1 &- flow & 1))
+    let other = helper.side(Int(flow & 1))
+    guard helper.isShifted else { return }
+    let tcp = quote.header.payload
+    var delta: UInt16 = 0
+    func put(_ number: UInt32, _ offset: Int) {
+      delta = Checksum.combine(delta, Checksum.delta(tcp.raw32(offset), number.bigEndian))
+      tcp.putBig(number, offset)
+    }
+    put(own.inward(tcp.big32(TCPHeader.sequenceOffset)), TCPHeader.sequenceOffset)
+    if quote.transportLength >= TCPHeader.acknowledgementOffset &+ 4 {
+      let acknowledgement = tcp.big32(TCPHeader.acknowledgementOffset)
+      put(other.outward(acknowledgement) ?? acknowledgement &+ other.after, TCPHeader.acknowledgementOffset)
+    }
+    if quote.transportLength >= TCPHeader.checksumOffset &+ 2 {
+      let before = tcp.raw16(TCPHeader.checksumOffset)
+      let after = Checksum.adjust(before, by: delta)
+      tcp.putRaw(after, TCPHeader.checksumOffset)
+      delta = Checksum.combine(delta, Checksum.delta(before, after))
+    }
+    packet.transport.putRaw(
+      Checksum.adjust(packet.transport.raw16(ICMPHeader.checksumOffset), by: delta), ICMPHeader.checksumOffset)
+  }
+
+  /// Takes over what another engine knows of a connection; false where that cannot be relied on.
+  func adoptHelper(_ session: UInt32, from saved: SavedRegion, _ place: UInt32) -> Bool {
+    guard flows.helps, let helpers = saved.helpers else { return false }
+    return flows.helper(session).copy(from: helpers[place])
+  }
+}
