@@ -1,8 +1,10 @@
+import Synchronization
+
 /// Everything the engine knows, in one place that the forwarder points to: tables, clock, outbox and counters.
 ///
 /// The burst loop (`FastPath.swift`) reads its hot parts through pointers hoisted into the forwarder; whatever it cannot
 /// settle goes through the methods of `Core`, which stand in the room of what they are about.
-struct Core {
+struct Core: ~Copyable {
   var rules: Rules
   /// Of the rules: what a session carries to tell whether it was found right under them.
   var generation: UInt16 = 1
@@ -29,10 +31,18 @@ struct Core {
   var counters: Counters
   let links: UnsafeMutableBufferPointer<Link>
   let tags: UnsafeMutableBufferPointer<TagEntry>
+  /// Never read: what has raw layout in it has an address for good, and that is what methods get. Without it those that
+  /// change nothing get a copy of all 3 KB, a sixth of what a new session costs (swiftc 6.3, LoadableByAddress).
+  private let address = Atomic<UInt8>(0)
 
   init(plan: Plan, links linked: [[Int]], sharing state: EngineState, worker: Int) throws(PlanError) {
+    // What can fail comes first: nothing is half made.
     let rules = try Rules(plan)
+    let outbox = try Outbox()
+    let fragmentHolds = try HoldPool(small: 2048, large: 32)
     self.rules = rules
+    self.outbox = outbox
+    self.fragmentHolds = fragmentHolds
     clock = Clock(now: state.clock)
     shared = state.place
     tables = state.place.pointee.tables
@@ -41,16 +51,18 @@ struct Core {
     isAlone = tables.quiescence.isAlone
     leaving = LeavingFrames(capacity: HoldPool.usualPlaces)
     timers = TimerQueue(capacity: AdjacencyTable.capacity + UnsolicitedList.capacity + 1 + 2 * Openings.capacity)
-    outbox = try Outbox()
     fragments = FragmentTable(secret: tables.sessions.secret)
-    fragmentHolds = try HoldPool(small: 2048, large: 32)
     leavingFragments = LeavingFrames(capacity: 2048 + 32)
     counters = Counters(interfaces: plan.interfaces.count)
     links = Self.makeLinks(linked, rules)
     tags = Self.makeTags(linked, rules)
-    // Each worker's own: it knows the places that the first one has given.
+  }
+
+  /// Puts into the tables what the plan says of them. Openings are each worker's own: it knows the places that the first
+  /// one has given.
+  mutating func settle(_ plan: Plan, _ state: EngineState) throws(PlanError) {
     exchangeTriggers()
-    guard worker == 0 else { return }
+    guard flows.worker == 0 else { return }
     exchangeReserved(ReservedPorts(), rules.reserved)
     for neighbor in plan.neighbors { try addPermanent(neighbor) }
     for neighbor in plan.neighbors6 {
@@ -129,7 +141,8 @@ struct Core {
   mutating func begin() {
     outbox.clear()
     leavingFragments.free(into: &fragmentHolds)
-    if !leaving.isEmpty { locked { $0.leaving.free(into: &$0.holds) } }
+    let shared = shared
+    if !leaving.isEmpty { locked { $0.leaving.free(into: &shared.pointee.holds) } }
     flows.passBurst()
     if releases.count > 0 { finishReleases() }
   }

@@ -73,6 +73,12 @@ public struct Forwarder: ~Copyable {
       core.deallocate()
       throw error
     }
+    do {
+      try core.pointee.settle(plan, state)
+    } catch {
+      Self.end(core)
+      throw error
+    }
     self.core = core
     ownState = owned
     links = core.pointee.links.baseAddress!
@@ -88,10 +94,14 @@ public struct Forwarder: ~Copyable {
   }
 
   deinit {
+    Self.end(core)
+    ownState?.release()
+  }
+
+  private static func end(_ core: UnsafeMutablePointer<Core>) {
     core.pointee.release()
     core.deinitialize(count: 1)
     core.deallocate()
-    ownState?.release()
   }
 
   /// Judges `count` frames in order. The outbox of the call before is gone with it.
@@ -132,9 +142,9 @@ public struct Forwarder: ~Copyable {
 
   /// When the last live session expires, if no frame comes any more; the clock if there is none.
   public var idleDeadline: UInt64 {
-    let core = core.pointee
-    guard let tick = core.flows.sessions.latestDeadline(at: core.clock.tick) else { return core.clock.now }
-    return max(core.clock.now, core.clock.time(of: tick))
+    let clock = core.pointee.clock
+    guard let tick = core.pointee.flows.sessions.latestDeadline(at: clock.tick) else { return clock.now }
+    return max(clock.now, clock.time(of: tick))
   }
 
   /// Frames made or released by the last call of `process` or `advance`, in order.

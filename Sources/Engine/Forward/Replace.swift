@@ -39,11 +39,11 @@ extension Core {
     for (place, words) in old.inOrder {
       guard let pool = flows.pools.pool(of: place.address) else { continue }
       let kept = new.bitmaps[place]
-      forEachPort(words, without: kept) { flows.pools.giveBack(pool, place.ipProtocol, $0) }
+      Self.forEachPort(words, without: kept) { flows.pools.giveBack(pool, place.ipProtocol, $0) }
     }
     for (place, words) in new.inOrder {
       guard let pool = flows.pools.pool(of: place.address) else { continue }
-      forEachPort(words, without: old.bitmaps[place]) { port in
+      Self.forEachPort(words, without: old.bitmaps[place]) { port in
         if flows.pools.isTaken(pool, place.ipProtocol, port),
           let mapping = flows.mappings.find(
             outside: MappingTable.outsideKey(
@@ -56,7 +56,7 @@ extension Core {
     }
   }
 
-  private func forEachPort(_ words: [UInt64], without others: [UInt64]?, _ body: (UInt16) -> Void) {
+  private static func forEachPort(_ words: [UInt64], without others: [UInt64]?, _ body: (UInt16) -> Void) {
     for (index, word) in words.enumerated() {
       var left = word & ~(others?[index] ?? 0)
       while left != 0 {
@@ -139,11 +139,10 @@ extension Forwarder {
 
   /// What new rules would make of the live sessions in `places`; nothing is changed.
   public func forecast(under rules: Rules, places: Range<Int>) -> [SessionForecast] {
-    let core = core.pointee
     var forecasts: [SessionForecast] = []
-    for place in places.clamped(to: 1..<max(1, sessionPlaces)) where core.isLive(UInt32(place)) {
+    for place in places.clamped(to: 1..<max(1, sessionPlaces)) where core.pointee.isLive(UInt32(place)) {
       let fate: SessionForecast.Fate =
-        switch rules.fate(of: UInt32(place), in: core.flows) {
+        switch rules.fate(of: UInt32(place), in: core.pointee.flows) {
         case .kept: .kept
         case .retargeted: .retargeted
         case .cut: .cut
