@@ -35,7 +35,13 @@ struct WorkerBench: ~Copyable {
     allFlows = flows * (place?.workers ?? 1)
     let plan = place?.plan ?? BenchPlan.make(flows: flows, origin: options.origin)
     capacity = plan.sessions
+    let recorder: FlightRecorder?
     do throws(PlanError) {
+      recorder = try options.recorder.map { kept throws(PlanError) in
+        try FlightRecorder(
+          links: 2, bytes: RecorderPlan().memory, stateBytes: RecorderPlan().state, isWhole: kept == .whole,
+          burst: Generator.burst)
+      }
       if let place {
         forwarder = try Forwarder(plan: plan, links: [[0], [1]], sharing: place.state, worker: place.worker)
       } else {
@@ -44,9 +50,7 @@ struct WorkerBench: ~Copyable {
     } catch {
       throw EngineBenchError(description: "\(error)")
     }
-    recorder = options.recorder.map {
-      FlightRecorder(links: 2, bytes: RecorderPlan().memory, isWhole: $0 == .whole, burst: Generator.burst)
-    }
+    self.recorder = recorder
     generator = Generator(options: options, flows: flows, first: (place?.worker ?? 0) * flows, seed: seed)
   }
 
@@ -132,6 +136,7 @@ struct WorkerBench: ~Copyable {
   }
 
   mutating func process(_ count: Int) {
+    if let recorder, recorder.wantsState { recorder.keepState { forwarder.save(to: &$0) } }
     recorder?.willJudge(generator.slots, count: count)
     forwarder.process(generator.slots, count: count)
     recorder?.didJudge(generator.slots, count: count, outbox: forwarder.outbox)

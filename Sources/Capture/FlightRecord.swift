@@ -123,3 +123,23 @@ struct FlightDigest {
     add(rest)
   }
 }
+
+extension FlightDigest {
+  /// `bytes` with their digest behind them.
+  static func sealed(_ bytes: [UInt8]) -> [UInt8] {
+    bytes + withUnsafeBytes(of: digest(bytes[...])) { Array($0) }
+  }
+
+  /// What `sealed` was given; nil where a byte of it is another one.
+  static func opened(_ sealed: [UInt8]) -> [UInt8]? {
+    guard sealed.count >= 8 else { return nil }
+    let bytes = sealed.dropLast(8)
+    return withUnsafeBytes(of: digest(bytes)) { $0.elementsEqual(sealed.suffix(8)) } ? Array(bytes) : nil
+  }
+
+  private static func digest(_ bytes: ArraySlice<UInt8>) -> UInt64 {
+    var digest = FlightDigest()
+    bytes.withUnsafeBytes { if let start = $0.baseAddress { digest.add(start, count: $0.count) } }
+    return digest.value
+  }
+}

@@ -4,6 +4,10 @@ import Engine
 ///
 /// It belongs to the worker. Each link has a ring of its own, so that a busy one does not push a quiet one's frames out;
 /// the order of processing goes through all of them.
+///
+/// What the engine answers hangs on its state too. So the recorder asks for an image of it at the start, after every
+/// change that is no frame, and whenever half of a ring has been filled: of the last two, one is always old enough for
+/// half of what the busiest ring holds.
 public final class FlightRecorder {
   /// Bytes kept of a frame where only headers are wanted; of ICMP, whose checksum covers all, the whole.
   static let headerBytes = 128
@@ -19,8 +23,12 @@ public final class FlightRecorder {
     /// Bytes and entries in each chunk.
     var used = [Int](repeating: 0, count: Ring.chunks)
     var entries = [Int](repeating: 0, count: Ring.chunks)
+    /// Sequence of the entry behind the last one in each chunk.
+    var ends = [UInt64](repeating: 0, count: Ring.chunks)
     /// The one that is being filled.
     var current = 0
+    /// Chunks filled since the last image.
+    var filled = 0
 
     init(bytes: Int) {
       chunkBytes = max(bytes / Self.chunks & ~7, 2 * FlightRecorder.longestFrame)
@@ -36,11 +44,26 @@ public final class FlightRecorder {
   private var sequence: UInt64 = 0
   /// Entries that gave way.
   private var lost: UInt64 = 0
+  /// Everything from here on is kept.
+  private var firstKept: UInt64 = 0
+
+  /// The engine's state before an entry.
+  private struct State {
+    var image: EngineImage
+    /// Sequence of that entry; nil where there is none.
+    var next: UInt64?
+  }
+  private var states: [State]
+  /// An image is due: to be given by `keepState` before anything else is judged.
+  public private(set) var wantsState = true
 
   /// - Parameters:
   ///   - bytes: of each link's ring.
+  ///   - stateBytes: of each of two images; taken when they are written to.
   ///   - burst: most frames that are judged at once.
-  public init(links: Int, bytes: Int, isWhole: Bool, burst: Int) {
+  public init(links: Int, bytes: Int, stateBytes: Int, isWhole: Bool, burst: Int) throws(PlanError) {
+    states = []
+    for _ in 0..<2 { states.append(State(image: try EngineImage(capacity: stateBytes))) }
     self.isWhole = isWhole
     self.burst = burst
     rings = (0..<max(1, links)).map { _ in Ring(bytes: bytes) }
@@ -49,6 +72,7 @@ public final class FlightRecorder {
   }
 
   deinit {
+    for state in states { state.image.release() }
     for ring in rings { ring.memory.deallocate() }
     pending.deallocate()
   }
@@ -60,6 +84,21 @@ public final class FlightRecorder {
   private var madeLimit: Int { Self.limits(isWhole: isWhole).made }
 
   // MARK: Recording
+
+  /// Has `save` write the engine's state over the older of the two images.
+  public func keepState(_ save: (inout EngineImage) -> Bool) {
+    wantsState = false
+    for index in rings.indices { rings[index].filled = 0 }
+    let older = (states[0].next ?? 0) <= (states[1].next ?? 0) ? 0 : 1
+    states[older].next = save(&states[older].image) ? sequence : nil
+  }
+
+  /// Something but frames and timers changes the engine: what was recorded before leads to another state.
+  public func interrupt() {
+    states[0].next = nil
+    states[1].next = nil
+    wantsState = true
+  }
 
   /// Frames that are about to be judged.
   public func willJudge(_ slots: UnsafePointer<FrameSlot>, count: Int) {
@@ -106,6 +145,7 @@ public final class FlightRecorder {
       captured: captured, length: length, tag: tag, sequence: sequence, time: time, offload: offload, link: link)
     record.bytes.copyMemory(from: bytes, byteCount: captured)
     sequence &+= 1
+    rings[ring].ends[rings[ring].current] = sequence
     return record
   }
 
@@ -113,6 +153,9 @@ public final class FlightRecorder {
   private func room(_ size: Int, in ring: inout Ring) -> UnsafeMutableRawPointer {
     if ring.chunkBytes &- ring.used[ring.current] < size {
       ring.current = (ring.current &+ 1) % Ring.chunks
+      ring.filled &+= 1
+      if ring.filled >= Ring.chunks / 2 { wantsState = true }
+      firstKept = max(firstKept, ring.ends[ring.current])
       lost &+= UInt64(ring.entries[ring.current])
       ring.used[ring.current] = 0
       ring.entries[ring.current] = 0
@@ -143,7 +186,17 @@ public final class FlightRecorder {
     for record in records {
       bytes.append(contentsOf: UnsafeRawBufferPointer(start: record.start, count: record.size))
     }
-    return FlightRecording(bytes: bytes, entries: records.count, lost: lost, isWhole: isWhole)
+    var recording = FlightRecording(bytes: bytes, entries: records.count, lost: lost, isWhole: isWhole)
+    if let state = oldestState, let next = state.next {
+      recording.state = Array(state.image.bytes)
+      recording.replayable = records.count { $0.sequence >= next }
+    }
+    return recording
+  }
+
+  /// The older of the images that everything has been kept since.
+  private var oldestState: State? {
+    states.filter { $0.next.map { $0 >= firstKept } ?? false }.min { $0.next! < $1.next! }
   }
 }
 
@@ -156,6 +209,9 @@ public struct FlightRecording: Sendable {
   public var lost: UInt64
   /// Frames were kept whole.
   public var isWhole: Bool
+  /// An image of the engine before the last `replayable` entries; empty where there is none.
+  public var state: [UInt8] = []
+  public var replayable = 0
 
   public init(bytes: [UInt8] = [], entries: Int = 0, lost: UInt64 = 0, isWhole: Bool = false) {
     self.bytes = bytes

@@ -38,7 +38,7 @@ public struct RecordedAnswer {
 }
 
 extension FlightRecording {
-  /// Gives every entry in order: a slot for the engine, or nil where timers were let run until the entry's time.
+  /// Gives the replayable entries in order: a slot for the engine, or nil where timers were let run until the entry's time.
   public func replay(
     _ body: (_ slot: UnsafeMutablePointer<FrameSlot>?, _ record: RecordedAnswer) throws -> Void
   ) rethrows {
@@ -48,7 +48,10 @@ extension FlightRecording {
       room.deallocate()
       slot.deallocate()
     }
+    var before = entries - replayable
     try forEach { record in
+      before -= 1
+      if before >= 0 { return }
       let answer = RecordedAnswer(record: record, isWhole: isWhole)
       guard record.link != FlightRecord.timers else { return try body(nil, answer) }
       let bytes = room + Forwarder.headroom

@@ -1,7 +1,7 @@
 import Engine
 import Foundation
 
-/// What a recording's replay needs besides the frames: which engine it was, and what its devices had told.
+/// What a recording's replay needs besides the frames and the engine's state: what its devices had told.
 public struct FlightState: Codable, Equatable, Sendable {
   /// What a device told of an interface.
   public struct Interface: Codable, Equatable, Sendable {
@@ -19,34 +19,27 @@ public struct FlightState: Codable, Equatable, Sendable {
   }
 
   /// Of the entries' layout.
-  public static let version = 1
+  public static let version = 2
 
   public var version = Self.version
-  /// Of every random choice.
-  public var seed: UInt64
-  /// The engine's first time.
-  public var clock: UInt64
-  /// Nothing is missing since the engine's start: a replay from there is exact.
-  public var isComplete: Bool
   public var isWhole: Bool
   public var entries: Int
+  /// How many of them, the last ones, followed on the engine's state that is kept with them: these can be replayed.
+  public var replayable: Int
   /// Interfaces of each link.
   public var links: [[Int]]
   public var interfaces: [Interface]
 
   enum CodingKeys: String, CodingKey {
-    case version, seed, clock, entries, links, interfaces
-    case isComplete = "complete"
+    case version, entries, replayable, links, interfaces
     case isWhole = "whole_frames"
   }
 
-  public init(seed: UInt64, clock: UInt64, plan: Plan, links: [[Int]], recording: FlightRecording, isComplete: Bool) {
-    self.seed = seed
-    self.clock = clock
+  public init(plan: Plan, links: [[Int]], recording: FlightRecording) {
     self.links = links
-    self.isComplete = isComplete && recording.lost == 0
     isWhole = recording.isWhole
     entries = recording.entries
+    replayable = recording.replayable
     interfaces = plan.interfaces.map { interface in
       Interface(
         name: interface.name, mac: interface.mac.map { "\($0)" }, mtu: interface.mtu ?? 1500,
@@ -71,11 +64,12 @@ public struct FlightState: Codable, Equatable, Sendable {
   }
 }
 
-/// A recording as a directory: `sluice.toml`, `state.json`, `frames.sluice` (every entry), and for people `IF.pcap`, what
-/// each link received.
+/// A recording as a directory: `sluice.toml`, `state.json`, `engine.sluice` (the engine's state before the entries that can
+/// be replayed), `frames.sluice` (every entry), and for people `IF.pcap`, what each link received.
 public enum FlightDirectory {
   public static let configuration = "sluice.toml"
   public static let state = "state.json"
+  public static let engine = "engine.sluice"
   public static let frames = "frames.sluice"
 
   /// Writes a recording; the directory has its name only when it is whole.
@@ -96,6 +90,7 @@ public enum FlightDirectory {
       encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
       try encoder.encode(state).write(to: URL(fileURLWithPath: "\(part)/\(Self.state)"))
       try Data(recording.bytes).write(to: URL(fileURLWithPath: "\(part)/\(frames)"))
+      try Data(FlightDigest.sealed(recording.state)).write(to: URL(fileURLWithPath: "\(part)/\(engine)"))
       try Data(text.utf8).write(to: URL(fileURLWithPath: "\(part)/\(configuration)"))
       try writeCaptures(recording, state, to: part, wallOffset)
       try files.moveItem(atPath: part, toPath: path)
@@ -142,7 +137,16 @@ public enum FlightDirectory {
     guard let bytes = FileManager.default.contents(atPath: framesPath) else {
       throw CaptureError(path: framesPath, offset: nil, message: "cannot be read")
     }
-    let recording = FlightRecording(bytes: Array(bytes), entries: read.entries, isWhole: read.isWhole)
+    let enginePath = "\(path)/\(engine)"
+    guard let sealed = FileManager.default.contents(atPath: enginePath) else {
+      throw CaptureError(path: enginePath, offset: nil, message: "cannot be read")
+    }
+    guard let engine = FlightDigest.opened(Array(sealed)), (0...read.entries).contains(read.replayable) else {
+      throw CaptureError(path: enginePath, offset: nil, message: "damaged")
+    }
+    var recording = FlightRecording(bytes: Array(bytes), entries: read.entries, isWhole: read.isWhole)
+    recording.state = engine
+    recording.replayable = read.replayable
     let linkCount = read.links.count
     guard read.links.allSatisfy({ !$0.isEmpty && $0.allSatisfy(read.interfaces.indices.contains) }) else {
       throw CaptureError(path: statePath, offset: nil, message: "its links name interfaces that are not there")

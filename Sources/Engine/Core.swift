@@ -270,6 +270,11 @@ struct Counters {
     events.deallocate()
   }
 
+  func pass(_ state: inout StatePass) {
+    state.memory(words, max(1, interfaces) * Self.row)
+    state.memory(events, Event.allCases.count)
+  }
+
   @inline(__always)
   func add(_ interface: UInt16, _ counter: Int, _ amount: UInt64 = 1) {
     words[Int(interface) &* Self.row &+ counter] &+= amount

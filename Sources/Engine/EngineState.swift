@@ -7,7 +7,7 @@ import Synchronization
 /// never the making of one.
 public struct EngineState: @unchecked Sendable {
   let place: UnsafeMutablePointer<Contents>
-  let seed: UInt64
+  var seed: UInt64 { place.pointee.seed }
   /// First time, in nanoseconds: every worker's ticks count from here.
   public let clock: UInt64
   /// Where the tables stand; nil for memory of their own.
@@ -15,6 +15,7 @@ public struct EngineState: @unchecked Sendable {
 
   struct Contents: ~Copyable {
     let tables: FlowTables
+    let seed: UInt64
     let adjacencies: AdjacencyTable
     var holds: HoldPool
     var limiter: ErrorLimiter
@@ -25,13 +26,14 @@ public struct EngineState: @unchecked Sendable {
     /// library, where the thread sanitizer does not look: this says the same where it does.
     let lockPassed = Atomic(false)
 
-    init(_ tables: FlowTables) throws(PlanError) {
+    init(_ tables: FlowTables, seed: UInt64) throws(PlanError) {
       let secret = tables.sessions.secret
       // What can fail comes first: nothing is half made.
       let adjacencies = try AdjacencyTable(secret: secret)
       let holds = try HoldPool()
       let identifications = try IdentificationTable(secret: secret)
       self.tables = tables
+      self.seed = seed
       self.adjacencies = adjacencies
       self.holds = holds
       self.identifications = identifications
@@ -57,18 +59,23 @@ public struct EngineState: @unchecked Sendable {
   public init(
     plan: Plan, seed: UInt64, clock: UInt64, store: RegionStore? = nil, workers: Int = 1
   ) throws(PlanError) {
-    guard plan.sessions < RegionLayout.maximumCapacity else { throw .tooMany("sessions") }
-    self.seed = seed
+    try self.init(plan: plan, layout: nil, seed: seed, clock: clock, store: store, workers: workers)
+  }
+
+  /// - Parameter layout: of an engine that began with another plan; nil for this plan's own.
+  init(
+    plan: Plan, layout: RegionLayout?, seed: UInt64, clock: UInt64, store: RegionStore? = nil, workers: Int = 1
+  ) throws(PlanError) {
     self.clock = clock
     self.store = store
     let rules = try Rules(plan)
     defer { rules.release() }
+    let layout = if let layout { layout } else { try RegionLayout(rules) }
     let tables = try FlowTables(
-      capacity: plan.sessions, outsideAddresses: rules.outsideAddresses.addresses, hasIPv6: plan.hasIPv6,
-      hasHelpers: plan.hasHelpers, seed: seed, workers: workers, memory: store?.memory)
+      layout, outsideAddresses: rules.outsideAddresses.addresses, seed: seed, workers: workers, memory: store?.memory)
     place = .allocate(capacity: 1)
     do {
-      place.initialize(to: try Contents(tables))
+      place.initialize(to: try Contents(tables, seed: seed))
     } catch {
       place.deallocate()
       tables.release()

@@ -3,12 +3,14 @@ public enum PlanError: Error, CustomStringConvertible {
   case noMAC(interface: String)
   case tooMany(String)
   case noMemory(bytes: Int)
+  case foreignImage
 
   public var description: String {
     switch self {
     case .noMAC(let interface): "interface \(interface) is Ethernet and has no MAC address"
     case .tooMany(let what): "too many \(what)"
     case .noMemory(let bytes): "cannot reserve \(bytes) bytes for the tables"
+    case .foreignImage: "the state is not that of an engine with this configuration"
     }
   }
 }
@@ -63,8 +65,9 @@ public struct Forwarder: ~Copyable {
     try self.init(plan: plan, links: linked, sharing: state, worker: worker, owns: nil)
   }
 
-  private init(
-    plan: Plan, links linked: [[Int]], sharing state: EngineState, worker: Int, owns owned: EngineState?
+  init(
+    plan: Plan, links linked: [[Int]], sharing state: EngineState, worker: Int, owns owned: EngineState?,
+    image: EngineImage? = nil
   ) throws(PlanError) {
     let core = UnsafeMutablePointer<Core>.allocate(capacity: 1)
     do {
@@ -75,6 +78,7 @@ public struct Forwarder: ~Copyable {
     }
     do {
       try core.pointee.settle(plan, state)
+      if let image { try core.pointee.load(image) }
     } catch {
       Self.end(core)
       throw error

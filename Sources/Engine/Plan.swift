@@ -368,6 +368,8 @@ public struct LimitPlan: Sendable, Equatable {
 public struct RecorderPlan: Sendable, Equatable {
   /// Of each device, in bytes.
   public var memory = 16 << 20
+  /// Of each of the two images of the engine's state, in bytes.
+  public var state = 64 << 20
   /// Whole frames, not headers alone.
   public var isWhole = false
   /// Where a recording goes by itself when one of `triggers` moves; nil for nowhere.

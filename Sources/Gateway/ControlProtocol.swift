@@ -65,13 +65,8 @@ public struct ControlAnswer: Codable, Sendable {
 public struct RecordReport: Codable, Sendable, Equatable {
   public var directory: String
   public var entries: Int
-  /// Nothing is missing since the gateway's start: its replay is exact.
-  public var isComplete: Bool
-
-  enum CodingKeys: String, CodingKey {
-    case directory, entries
-    case isComplete = "complete"
-  }
+  /// How many of them, the last ones, can be replayed: the engine's state before them is kept.
+  public var replayable: Int
 }
 
 /// What a reload has done.

@@ -12,18 +12,14 @@ struct FlightKeeper {
   private static let pauseNanoseconds: UInt64 = 60_000_000_000
 
   private let plan: RecorderPlan
-  private let seed: UInt64
-  private let clock: UInt64
   private let links: [[Int]]
   /// Of the triggers, when it was last looked at.
   private var counts: [UInt64] = []
   private var written = 0
   private var nextTime: UInt64 = 0
 
-  init(_ plan: RecorderPlan, seed: UInt64, clock: UInt64, links: [[Int]]) {
+  init(_ plan: RecorderPlan, links: [[Int]]) {
     self.plan = plan
-    self.seed = seed
-    self.clock = clock
     self.links = links
   }
 
@@ -54,12 +50,11 @@ struct FlightKeeper {
     guard let answer = worker.mailbox.ask(.recording, within: 5000), let recording = answer.recording else {
       throw CaptureError(path: path, offset: nil, message: "the worker is too busy to answer")
     }
-    let state = FlightState(
-      seed: seed, clock: clock, plan: complete, links: links, recording: recording, isComplete: answer.isUndisturbed)
+    let state = FlightState(plan: complete, links: links, recording: recording)
     try FlightDirectory.write(
       recording, state, configuration: settings.normalised, to: path,
       wallOffset: Self.timeOfDay() &- monotonicTime())
-    return RecordReport(directory: path, entries: recording.entries, isComplete: state.isComplete)
+    return RecordReport(directory: path, entries: recording.entries, replayable: recording.replayable)
   }
 
   private static func timeOfDay() -> UInt64 {

@@ -121,9 +121,16 @@ public struct GatewayRun: ~Copyable {
     gauge = engines.state.gauge
     let descriptors = gear.descriptors
     let links = complete.links.interfacesOfLinks
-    flight = complete.plan.recorder.map { FlightKeeper($0, seed: seed, clock: engines.clock, links: links) }
-    let recorder = complete.plan.recorder.map {
-      FlightRecorder(links: links.count, bytes: $0.memory, isWhole: $0.isWhole, burst: WorkerOptions().burst)
+    flight = complete.plan.recorder.map { FlightKeeper($0, links: links) }
+    let recorder: FlightRecorder?
+    do throws(PlanError) {
+      recorder = try complete.plan.recorder.map { plan throws(PlanError) in
+        try FlightRecorder(
+          links: links.count, bytes: plan.memory, stateBytes: plan.state, isWhole: plan.isWhole,
+          burst: WorkerOptions().burst)
+      }
+    } catch {
+      throw .failed("\(error)")
     }
     crew = try Crew.start(engines, complete, gear, recorder: recorder)
     self.settings = settings

@@ -26,6 +26,8 @@ protocol Judge: ~Copyable {
   func report(interfaces: Int, sessionLimit: Int) -> EngineReport
   /// Answers what is no plain report, between two bursts. After `replace` the outbox holds what left because of it.
   mutating func answer(_ question: Mailbox.Question) -> EngineReport
+  /// Writes everything that changes to an image, between two bursts; the outbox is gone then. False where that cannot be.
+  mutating func save(to image: inout EngineImage) -> Bool
 }
 
 /// Everything an engine says of itself, copied out.
@@ -51,8 +53,6 @@ struct EngineReport: Sendable {
   // Answers to single questions.
   /// nil where nothing is recorded.
   var recording: FlightRecording?
-  /// Nothing has happened to the engine but frames and timers.
-  var isUndisturbed = true
   var forecasts: [SessionForecast] = []
   var session: SessionReport?
   var isFound = false

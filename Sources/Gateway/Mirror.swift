@@ -49,6 +49,8 @@ struct Mirror: Judge, ~Copyable {
     _ slot: UnsafeMutablePointer<FrameSlot>, number: Int, by explainer: Explainer
   ) -> ExplanationReport? { nil }
 
+  mutating func save(to image: inout EngineImage) -> Bool { false }
+
   /// It has no rules and no sessions.
   mutating func answer(_ question: Mailbox.Question) -> EngineReport { EngineReport() }
 

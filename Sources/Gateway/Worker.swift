@@ -33,8 +33,6 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
   private var watch: FrameWatch?
   /// Keeps the last frames.
   private let recorder: FlightRecorder?
-  /// Nothing but frames and timers has changed the engine: a recording from its start can be replayed.
-  private var isUndisturbed = true
   /// Nanoseconds to sleep at most while memory of this worker waits for the others.
   private static var shortSleep: UInt64 { 10_000_000 }
 
@@ -84,6 +82,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
       }
       now = monotonicTime()
       if judge.nextDeadline <= now {
+        recordState()
         judge.advance(to: now)
         recorder?.didAdvance(to: now, outbox: judge.outbox)
         sendOutbox()
@@ -103,6 +102,7 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     let ring = rings[link]
     let count = ring.pointee.collect(
       into: slots, limit: watch == nil ? options.burst : 1, link: UInt16(truncatingIfNeeded: link), time: time)
+    recordState()
     recorder?.willJudge(slots, count: count)
     if watch == nil || count == 0 { judge.process(slots, count: count) } else { judgeWatched(time) }
     recorder?.didJudge(slots, count: count, outbox: judge.outbox)
@@ -130,6 +130,12 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     }
     flush()
     ring.pointee.release(count &- released)
+  }
+
+  /// What frames to come will meet, where the recorder wants to know.
+  private mutating func recordState() {
+    guard let recorder, recorder.wantsState else { return }
+    recorder.keepState { judge.save(to: &$0) }
   }
 
   /// One frame under a client's eyes. It may take its time: the watch is bounded.
@@ -196,18 +202,17 @@ struct Worker<J: Judge & ~Copyable>: ~Copyable {
     case .recording:
       var report = EngineReport()
       report.recording = recorder?.copy()
-      report.isUndisturbed = isUndisturbed
       mailbox.reply(report)
       return true
     case .replace:
-      isUndisturbed = false
+      recorder?.interrupt()
       watch?.end()
       let answer = judge.answer(question)
       sendOutbox()
       mailbox.reply(answer)
       return true
     case .cut:
-      isUndisturbed = false
+      recorder?.interrupt()
       mailbox.reply(judge.answer(question))
       return true
     case .forecast, .session, .drops:

@@ -8,6 +8,8 @@ public struct FlightReplay {
   public struct Result: Sendable, Codable, Equatable {
     /// Entries played.
     public var entries = 0
+    /// Entries before the engine's state that is kept: there to be read.
+    public var earlier = 0
     public var forwarded = 0
     public var dropped = 0
     /// The first entry, from 1, that was answered otherwise, and in what.
@@ -22,22 +24,26 @@ public struct FlightReplay {
   /// Runs it.
   ///
   /// - Parameter outputDirectory: gets `IF.pcap` for every interface, with what leaves.
-  /// - Throws: `CaptureError` for a recording that is damaged or has lost its beginning, and what the configuration throws.
+  /// - Throws: `CaptureError` for a recording that is damaged or has no state of the engine, `PlanError` for a state that is
+  ///   another configuration's, and what the configuration throws.
   public func run(outputDirectory: String?) throws -> Result {
     let (recording, state) = try FlightDirectory.read(path)
-    guard state.isComplete else {
+    guard !recording.state.isEmpty else {
       throw CaptureError(
         path: path, offset: nil,
-        message: "its beginning is missing, so that its replay would meet other sessions; give the recorder more memory"
-      )
+        message:
+          "the engine's state is not in it, so that its replay would meet other sessions; give [recorder] more state")
     }
     let settings = try SettingsFile.load(path: "\(path)/\(FlightDirectory.configuration)", purpose: .check)
     guard let plan = state.completed(settings.plan) else {
       throw CaptureError(path: path, offset: nil, message: "state and configuration have different interfaces")
     }
     let output = try outputDirectory.map { try ReplayOutput(directory: $0, plan: plan) }
-    var forwarder = try Forwarder(plan: plan, links: state.links, seed: state.seed, clock: state.clock)
+    let image = try recording.state.withUnsafeBytes { bytes throws(PlanError) in try EngineImage(bytes) }
+    defer { image.release() }
+    var forwarder = try Forwarder(plan: plan, links: state.links, image: image)
     var result = Result()
+    result.earlier = recording.entries - recording.replayable
     try recording.replay { slot, record in
       if let slot {
         forwarder.process(slot, count: 1)
@@ -50,7 +56,8 @@ public struct FlightReplay {
       }
       result.entries += 1
       result.difference =
-        result.difference ?? record.difference(slot, forwarder.outbox).map { "entry \(result.entries): \($0)" }
+        result.difference
+        ?? record.difference(slot, forwarder.outbox).map { "entry \(result.earlier + result.entries): \($0)" }
     }
     if let failure = output?.finish() { throw failure }
     return result

@@ -1,24 +1,19 @@
 import Engine
 
 extension Checker {
-  private static let recorderKeys = ["memory", "frames", "directory", "triggers"]
+  private static let recorderKeys = ["memory", "state", "frames", "directory", "triggers"]
 
   /// What is kept of a frame.
   private enum Kept: String { case headers, whole }
 
-  /// `[recorder]`: memory "16MiB", frames "headers", no directory, and triggers that are never in order.
+  /// `[recorder]`: memory "16MiB", state "64MiB", frames "headers", no directory, and triggers that are never in order.
   mutating func readRecorder(_ node: Node?) {
     guard let node, let fields = fields(of: node, title: "[recorder]", keys: Self.recorderKeys, places: nil) else {
       return
     }
     var recorder = RecorderPlan()
-    if let piece = string(fields, "memory", like: "\"16MiB\"") {
-      if let bytes = SizeText.bytes(piece.text), (4 << 20...1 << 34).contains(bytes) {
-        recorder.memory = bytes
-      } else {
-        fail(piece, "\(quoted(piece.text)) is no size from 4MiB to 16GiB; write it like memory = \"16MiB\"")
-      }
-    }
+    if let bytes = size(fields, "memory", like: "16MiB") { recorder.memory = bytes }
+    if let bytes = size(fields, "state", like: "64MiB") { recorder.state = bytes }
     recorder.isWhole = choice(fields, "frames", of: [Kept.headers, .whole]) == .whole
     if let piece = string(fields, "directory", like: "\"/var/lib/sluice\"") {
       if piece.text.hasPrefix("/"), !piece.text.unicodeScalars.contains(where: \.isControl) {
@@ -39,6 +34,13 @@ extension Checker {
     if plan.workers > 1 {
       fail(node, "the recorder keeps the frames of one worker, and there are \(plan.workers); set workers = 1 with it")
     }
+  }
+
+  private mutating func size(_ fields: Fields, _ key: String, like example: String) -> Int? {
+    guard let piece = string(fields, key, like: "\"\(example)\"") else { return nil }
+    if let bytes = SizeText.bytes(piece.text), (4 << 20...1 << 34).contains(bytes) { return bytes }
+    fail(piece, "\(quoted(piece.text)) is no size from 4MiB to 16GiB; write it like \(key) = \"\(example)\"")
+    return nil
   }
 }
 

@@ -42,6 +42,7 @@ extension SettingsFile {
   private func recorder(_ recorder: RecorderPlan) -> Document {
     .table([
       ("memory", .text(SizeText.text(recorder.memory))),
+      ("state", .text(SizeText.text(recorder.state))),
       ("frames", .text(recorder.isWhole ? "whole" : "headers")),
       ("directory", recorder.directory.map { .text($0) } ?? .absent("only on demand: sluice record dump")),
       ("triggers", .list(recorder.triggers.map { .text($0.name) })),

@@ -26,8 +26,7 @@ struct RecordCommand: ParsableCommand {
       let path = URL(fileURLWithPath: directory).standardizedFileURL.path
       let report = try control.ask(ControlRequest(.record, directory: path), for: \.recorded)
       guard !json else { return print(jsonText(report), terminator: "") }
-      let whole = report.isComplete ? "nothing is missing since the start" : "the beginning is missing"
-      print("\(report.directory): \(report.entries) entries; \(whole)")
+      print("\(report.directory): \(report.entries) entries; the last \(report.replayable) can be replayed")
     }
   }
 }

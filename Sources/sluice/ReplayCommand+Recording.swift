@@ -19,7 +19,8 @@ extension ReplayCommand {
     if json {
       print(jsonText(result), terminator: "")
     } else {
-      print("\(result.entries) entries: \(result.forwarded) forwarded, \(result.dropped) dropped")
+      let earlier = result.earlier > 0 ? ", after \(result.earlier) that the engine's state is not kept for" : ""
+      print("\(result.entries) entries: \(result.forwarded) forwarded, \(result.dropped) dropped\(earlier)")
     }
     if let difference = result.difference { throw Failure(.differs, "\(path): \(difference)") }
     if !json { print("every answer is the recorded one") }

@@ -43,15 +43,17 @@ import Testing
     var live: Int
   }
 
-  private func run(seed: UInt64, burst size: Int) throws -> Run {
+  /// - Parameter hops: each burst is another engine's, which goes on from an image of the one before.
+  private func run(seed: UInt64, burst size: Int, hops: Bool = false) throws -> Run {
     let gateway = try TestGateway(
       .masqueraded(more: {
         $0.forward("web", [.tcp], ports: "8000-8003", to: "192.168.1.10:80")
         $0.forward("slow", [.udp], ports: "9000", to: "192.168.1.99")
-      }), seed: seed)
+      }), seed: seed, workers: hops ? 1 : nil)
     var frames: [Record] = []
     var index = 0
     while index < Self.traffic.count {
+      if hops { gateway.hop() }
       let part = Self.traffic[index..<min(index + size, Self.traffic.count)]
       let arrivals = part.map { TestGateway.Arrival(gateway.addressed($0.0, on: $0.on).bytes, on: $0.on, at: $0.2) }
       frames += gateway.burst(arrivals).emitted.map { Record(interface: $0.interface, bytes: $0.bytes, time: $0.time) }
@@ -68,6 +70,13 @@ import Testing
     #expect(first.frames.count > 300)
     let other = try run(seed: 8, burst: 8)
     #expect(first.frames != other.frames, "the seed must matter where ports are made")
+  }
+
+  @Test func `an engine that goes on from an image of another has no influence`() throws {
+    let one = try run(seed: 7, burst: 8)
+    let many = try run(seed: 7, burst: 8, hops: true)
+    #expect(one.counts == many.counts && one.live == many.live)
+    #expect(one.frames == many.frames)
   }
 
   @Test(arguments: [2, 3, 32, 64])

@@ -25,7 +25,8 @@ struct StressTable: @unchecked Sendable {
   init(workers: Int) throws {
     self.workers = workers
     tables = try FlowTables(
-      capacity: Self.capacity, outsideAddresses: [Self.outside], hasIPv6: false, seed: 7, workers: workers)
+      RegionLayout(capacity: Self.capacity, pools: 1 + PortPools.spare), outsideAddresses: [Self.outside], seed: 7,
+      workers: workers)
     tick = .allocate(capacity: 1)
     tick.initialize(to: Atomic(1))
     faults = .allocate(capacity: 1)

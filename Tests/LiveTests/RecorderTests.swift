@@ -7,8 +7,8 @@ import Testing
 extension Live {
   /// The flight recorder: what it wrote down of real traffic, offloads on, is what a replay gives.
   @Suite struct RecorderTests {
-    private static func configuration(_ frames: String) -> String {
-      LabNetwork.configuration + "\n[recorder]\nmemory = \"64MiB\"\nframes = \"\(frames)\"\n"
+    private static func configuration(_ frames: String, memory: String = "64MiB") -> String {
+      LabNetwork.configuration + "\n[recorder]\nmemory = \"\(memory)\"\nframes = \"\(frames)\"\n"
     }
 
     @Test(
@@ -25,9 +25,11 @@ extension Live {
         let directory = try TemporaryDirectory()
         let dumped = try gateway.ask(["record", "dump", directory("flight")])
         try #require(dumped.succeeded, "\(dumped.complaint)")
-        #expect(dumped.output.contains("nothing is missing"))
+        let counts = try #require(dumped.output.firstMatch(of: /(\d+) entries; the last (\d+) can be replayed/))
+        #expect(counts.1 == counts.2)
         #expect(
-          try directory.list("flight") == ["frames.sluice", "lan.pcap", "sluice.toml", "state.json", "wan.pcap"])
+          try directory.list("flight")
+            == ["engine.sluice", "frames.sluice", "lan.pcap", "sluice.toml", "state.json", "wan.pcap"])
         let ended = try SluiceProcess.run(["replay", "--state", directory("flight"), "--out", directory("out")])
         #expect(ended.status == 0 && ended.output.contains("every answer is the recorded one"), "\(ended)")
         // It has super-frames, and drops.
@@ -44,14 +46,38 @@ extension Live {
         #expect(try [1, 3].contains(SluiceProcess.run(["replay", "--state", directory("flight")]).status))
         // Never over something that is there.
         #expect(try gateway.ask(["record", "dump", directory("flight")]).errors.contains("is there already"))
-        // A session that was killed is no frame: from then on there is no exact replay.
+      }
+    }
+
+    @Test("the beginning has given way, a session was killed, the rules are others: what came since is replayed")
+    func later() throws {
+      try Rig.with("later", forwarder: .sluice(Self.configuration("whole", memory: "4MiB"))) { rig in
+        let gateway = try #require(rig.gateway)
+        let directory = try TemporaryDirectory()
+        let outside = LabNetwork.gatewayOutside
+        func replayed(_ name: String) throws -> (earlier: Int, entries: Int) {
+          let dumped = try gateway.ask(["record", "dump", directory(name)])
+          let counts = try #require(dumped.output.firstMatch(of: /(\d+) entries; the last (\d+) can be replayed/))
+          let ended = try SluiceProcess.run(["replay", "--state", directory(name)])
+          #expect(ended.status == 0 && ended.output.contains("every answer is the recorded one"), "\(ended)")
+          let (all, entries) = (try #require(Int(counts.1)), try #require(Int(counts.2)))
+          return (all - entries, entries)
+        }
+        try #expect(rig.digest(.client, outside, bytes: 20_000_000) == rig.truth(bytes: 20_000_000))
+        _ = try rig.shell(.client, "echo one | socat -t 0.2 - UDP:\(outside):7007")
+        let first = try replayed("first")
+        #expect(first.earlier > 0 && first.entries > 0)
+
         let flows = try gateway.ask(["flow", "list", "--json"]).output
         let identity = try #require(flows.firstMatch(of: /"id" : (\d+)/)?.1)
         _ = try gateway.ask(["flow", "kill", String(identity)])
-        let later = try gateway.ask(["record", "dump", directory("later")])
-        #expect(later.output.contains("the beginning is missing"))
-        let refused = try SluiceProcess.run(["replay", "--state", directory("later")])
-        #expect(refused.status == 1 && refused.errors.contains("beginning is missing"))
+        _ = try rig.shell(.client, "echo two | socat -t 0.2 - UDP:\(outside):7007")
+        let second = try replayed("second")
+        #expect(second.earlier > 0 && second.entries > 0)
+        #expect(try gateway.ask(["reload"]).succeeded)
+        try #expect(rig.digest(.client, outside, bytes: 100_000) == rig.truth(bytes: 100_000))
+        let third = try replayed("third")
+        #expect(third.earlier > 0 && third.entries > 0)
       }
     }
 

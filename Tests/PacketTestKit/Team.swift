@@ -5,6 +5,10 @@ import Glibc
 /// addresses. To whoever looks from outside they are one engine: same frames in, same frames out.
 struct Team: ~Copyable {
   private let state: EngineState
+  private var plan: Plan
+  private let links: [[Int]]
+  /// `SLUICE_TEST_IMAGES`: each step is another engine's, which goes on from an image of the one before.
+  private let hops: Bool
   private let forwarders: UnsafeMutablePointer<Forwarder>
   private let count: Int
   private var turn = 0
@@ -36,6 +40,9 @@ struct Team: ~Copyable {
       }
     }
     self.state = state
+    self.plan = plan
+    self.links = links
+    hops = workers == 1 && store == nil && getenv("SLUICE_TEST_IMAGES") != nil
     self.forwarders = forwarders
     count = workers
   }
@@ -51,6 +58,7 @@ struct Team: ~Copyable {
 
   mutating func process(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int) {
     begin()
+    if hops { hop() }
     guard self.count > 1 else {
       forwarders[0].process(slots, count: count)
       outbox = Array(forwarders[0].outbox)
@@ -70,6 +78,7 @@ struct Team: ~Copyable {
 
   mutating func advance(to time: UInt64) {
     begin()
+    if hops { hop() }
     guard count > 1 else {
       forwarders[0].advance(to: time)
       outbox = Array(forwarders[0].outbox)
@@ -85,9 +94,23 @@ struct Team: ~Copyable {
   /// Each worker in turn takes the new rules over, the first one first.
   mutating func replace(_ plan: Plan) throws {
     begin()
+    defer { self.plan = plan }
     for worker in 0..<count {
       try forwarders[worker].replace(try Rules(plan)).release()
       take(from: worker, position: 0)
+    }
+  }
+
+  /// Goes on as another engine.
+  mutating func hop() {
+    precondition(count == 1, "several workers have no image")
+    do {
+      var image = try EngineImage(capacity: 1 << 30)
+      defer { image.release() }
+      guard forwarders[0].save(to: &image) else { fatalError("an engine has no image") }
+      forwarders.pointee = try Forwarder(plan: plan, links: links, image: image)
+    } catch {
+      fatalError("an engine does not go on from its image: \(error)")
     }
   }
 
@@ -148,7 +171,7 @@ struct Team: ~Copyable {
     }
   }
   var sessionCounts: SessionCounts { forwarders[latest].sessionCounts }
-  var gauge: TableGauge { state.gauge }
+  var gauge: TableGauge { forwarders[0].gauge }
   var openings: [OpeningReport?] { forwarders[latest].openings }
   func sessions(limit: Int) -> [SessionReport] { forwarders[latest].sessions(limit: limit) }
   var nextDeadline: UInt64 { (0..<count).reduce(.max) { min($0, forwarders[$1].nextDeadline) } }

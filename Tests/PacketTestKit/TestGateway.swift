@@ -193,6 +193,9 @@ package final class TestGateway {
     return made
   }
 
+  /// Goes on as another engine, from an image of this one.
+  package func hop() { forwarder.hop() }
+
   /// Takes over another plan between two bursts, as a reload does; what left because of it.
   @discardableResult
   package func reload(_ plan: Plan, sourceLocation: SourceLocation = #_sourceLocation) throws -> [Emitted] {

@@ -14,13 +14,11 @@ struct FlowTables: @unchecked Sendable {
   ///   - outsideAddresses: raw, all different.
   ///   - memory: zeroed bytes for the region, as many as its layout says; nil for pages of its own.
   init(
-    capacity: Int, outsideAddresses: [UInt32], hasIPv6: Bool, hasHelpers: Bool = false, seed: UInt64, workers: Int,
+    _ layout: RegionLayout, outsideAddresses: [UInt32], seed: UInt64, workers: Int,
     memory: UnsafeMutableRawPointer? = nil
   ) throws(PlanError) {
     let secret = HashSecret(seed: seed)
     self.seed = SplitMix64.mix(seed ^ 0x736C_7569_6365)
-    let layout = RegionLayout(
-      capacity: capacity, pools: outsideAddresses.count + PortPools.spare, hasIPv6: hasIPv6, hasHelpers: hasHelpers)
     if let memory { region = Region(layout, at: memory) } else { region = try Region(layout) }
     region.header.write(region.layout, secret: secret, seed: self.seed)
     sessions = SessionTable(region, secret: secret)
@@ -30,7 +28,7 @@ struct FlowTables: @unchecked Sendable {
     self.pools = pools
     words = region.words
     quiescence = Quiescence(workers: workers)
-    hosts = try HostCounts(capacity: capacity, secret: secret)
+    hosts = try HostCounts(capacity: layout.capacity, secret: secret)
   }
 
   func release() {

@@ -35,6 +35,8 @@ struct HostTable: @unchecked Sendable {
 
   func release() { pages.release() }
 
+  func pass(_ state: inout StatePass) { state.memory(pages) }
+
   /// Counts one more of `host`, unless that is more than `limit`.
   ///
   /// - Parameter host: its address, raw; never 0.
@@ -121,5 +123,10 @@ struct HostCounts {
   func release() {
     sessions.release()
     ports.release()
+  }
+
+  func pass(_ state: inout StatePass) {
+    sessions.pass(&state)
+    ports.pass(&state)
   }
 }

@@ -127,6 +127,14 @@ struct RegionHeader {
 }
 
 extension RegionLayout {
+  /// Of an engine that begins with these rules.
+  init(_ rules: Rules) throws(PlanError) {
+    guard rules.plan.sessions < Self.maximumCapacity else { throw .tooMany("sessions") }
+    self.init(
+      capacity: rules.plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare,
+      hasIPv6: rules.plan.hasIPv6, hasHelpers: rules.plan.hasHelpers)
+  }
+
   /// Sessions and their index.
   var sessionTableBytes: Int { sessionBuckets * FlowIndex.bucketBytes + (capacity + 1) * SessionTable.placeBytes }
 

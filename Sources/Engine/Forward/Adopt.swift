@@ -270,13 +270,9 @@ public struct RegionStore {
 extension Forwarder {
   /// How many bytes the tables of a plan need.
   public static func regionBytes(for plan: Plan) throws(PlanError) -> Int {
-    guard plan.sessions < RegionLayout.maximumCapacity else { throw .tooMany("sessions") }
     let rules = try Rules(plan)
     defer { rules.release() }
-    return RegionLayout(
-      capacity: plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare, hasIPv6: plan.hasIPv6,
-      hasHelpers: plan.hasHelpers
-    ).bytes
+    return try RegionLayout(rules).bytes
   }
 
   /// Takes over what an engine has left, as far as the current rules allow. To be called before the first frame.

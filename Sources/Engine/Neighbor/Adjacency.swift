@@ -173,6 +173,12 @@ struct AdjacencyTable {
     addresses6.release()
   }
 
+  func pass(_ state: inout StatePass) {
+    state.memory(pages)
+    state.memory(heads)
+    state.memory(addresses6)
+  }
+
   @inline(__always)
   var base: UnsafeMutableRawPointer { pages.start }
 

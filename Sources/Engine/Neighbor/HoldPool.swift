@@ -78,6 +78,7 @@ struct HoldPool {
   static let perNeighbor = 64
 
   private let small: Int
+  private let total: Int
   private let frames: UnsafeMutablePointer<HeldFrame>
   private let smallPages: Pages
   private let largePages: Pages
@@ -88,7 +89,7 @@ struct HoldPool {
 
   init(small: Int = 4095, large: Int = 64) throws(PlanError) {
     self.small = small
-    let total = small + large
+    total = small + large
     frames = .allocate(capacity: total + 1)
     frames.initialize(repeating: HeldFrame(), count: total + 1)
     smallPages = try Pages(bytes: (small + 1) * Self.smallBytes)
@@ -100,6 +101,14 @@ struct HoldPool {
     frames.deallocate()
     smallPages.release()
     largePages.release()
+  }
+
+  mutating func pass(_ state: inout StatePass) {
+    state.word(&freeSmall)
+    state.word(&freeLarge)
+    state.memory(frames, total + 1)
+    state.memory(smallPages)
+    state.memory(largePages)
   }
 
   subscript(place: UInt16) -> HeldFrame {

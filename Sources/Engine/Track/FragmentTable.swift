@@ -92,6 +92,17 @@ struct FragmentTable {
     loads.deallocate()
   }
 
+  mutating func pass(_ state: inout StatePass) {
+    state.word(&freeHead)
+    state.word(&unprovenList)
+    state.word(&provenList)
+    state.word(&isTimerSet)
+    state.memory(entries, Self.unproven + Self.proven + 1)
+    state.memory(ranges, (Self.unproven + Self.proven + 1) * Self.piecesPerDatagram)
+    state.memory(chainHeads, Self.chains)
+    state.memory(loads, Self.groups)
+  }
+
   subscript(place: UInt16) -> FragmentEntry {
     get { entries[Int(place)] }
     nonmutating set { entries[Int(place)] = newValue }

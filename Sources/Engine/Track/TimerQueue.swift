@@ -31,6 +31,14 @@ struct TimerQueue {
 
   func release() { heap.deallocate() }
 
+  mutating func pass(_ state: inout StatePass) {
+    state.word(&sequence)
+    state.word(&count)
+    // What an image says of it is looked at before it is believed.
+    count = min(max(count, 0), heap.count)
+    state.memory(heap.baseAddress!, count)
+  }
+
   /// `UInt64.max` where none is set.
   @inline(__always)
   var nextDue: UInt64 { count == 0 ? .max : heap[0].due }

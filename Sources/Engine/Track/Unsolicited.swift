@@ -28,6 +28,12 @@ struct UnsolicitedList {
     quotes.deallocate()
   }
 
+  mutating func pass(_ state: inout StatePass) {
+    state.word(&count)
+    state.memory(entries, Self.capacity)
+    state.memory(quotes, Self.capacity * Self.quoteBytes)
+  }
+
   /// Notes a SYN; nil where it stands here already, or where there is no room.
   mutating func remember(_ key: FlowKey, _ header: IPv4Header, length: Int, ingress: UInt16) -> UInt32? {
     var free: Int?

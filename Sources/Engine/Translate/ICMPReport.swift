@@ -47,6 +47,11 @@ struct ErrorLimiter {
     used.deallocate()
   }
 
+  func pass(_ state: inout StatePass) {
+    state.memory(addresses, Self.places)
+    state.memory(used, Self.places)
+  }
+
   mutating func allows(_ destination: UInt64, at now: UInt64) -> Bool {
     let place = Int(truncatingIfNeeded: secret.hash(destination, 0x6963_6D70) % UInt64(Self.places))
     if addresses[place] != destination {

@@ -30,6 +30,8 @@ struct IdentificationTable {
 
   func release() { pages.release() }
 
+  func pass(_ state: inout StatePass) { state.memory(pages) }
+
   /// The identification (raw) of a datagram on its way out: its own if that is free.
   ///
   /// - Parameters:
