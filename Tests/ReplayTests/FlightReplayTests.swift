@@ -99,7 +99,7 @@ import Testing
     let result = try FlightReplay(path: directory("flight")).run(outputDirectory: nil)
     #expect(result.difference == nil)
     #expect(result.entries == replayable && replayable > 1000 && result.earlier > 0)
-    #expect(result.forwarded > 400 && result.dropped > 0)
+    #expect(result.forwarded > 400)
   }
 
   @Test func `a state that is damaged, or does not fit, is refused in a sentence`() throws {
