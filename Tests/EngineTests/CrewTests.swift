@@ -8,7 +8,7 @@ import Testing
 /// Whole forwarders on threads of their own and on one state, with frames of the same few sessions, neighbours that come
 /// and go, and rules that change meanwhile: what `StressTests` is for the tables. For the thread sanitizer above all.
 @Suite(.serialized) struct CrewTests {
-  static let plan = Plan.masqueraded(more: {
+  static let plan = Plan.ftp(more: {
     $0.sessions = 512
     $0.forward("web", .both, ports: "8080", to: "192.168.1.10:80")
     $0.forward("asked", .udp, ports: "9000-9100", to: "192.168.1.77")
@@ -73,6 +73,31 @@ import Testing
     #expect(held == 0)
   }
 
+  /// Of FTP, with a client inside and with a server: both directions of a connection in different workers.
+  private static var controlConnections: [(PacketTestKit.Packet, on: String)] {
+    let (inside, far): (Peer, Peer) = (Peer(server, 6000), Peer(client.host, 21))
+    let (caller, own): (Peer, Peer) = (Peer(client.host, 40_100), Peer(server, 21))
+    return [
+      (.tcp(inside, far, .syn, sequence: 1000), on: "lan"),
+      (.tcp(far, Peer(wan, 6000), [.syn, .ack], sequence: 5000, acknowledgment: 1001), on: "wan"),
+      (
+        .tcp(inside, far, .ack, sequence: 1001, acknowledgment: 5001, "PORT 192,168,1,10,200,10\r\n"), on: "lan"
+      ),
+      (.tcp(far, Peer(wan, 6000), .ack, sequence: 5001, acknowledgment: 1026, "200 ok\r\n"), on: "wan"),
+      (
+        .tcp(inside, far, .ack, sequence: 1027, acknowledgment: 5009, "PORT 192,168,1,10,200,11\r\n"), on: "lan"
+      ),
+      (.tcp(Peer(client.host, 20), Peer(wan, 51_210), .syn), on: "wan"),
+      (.tcp(Peer(client.host, 20), Peer(wan, 51_211), .syn), on: "wan"),
+      (.tcp(caller, Peer(wan, 21), .syn, sequence: 1000), on: "wan"),
+      (.tcp(own, caller, [.syn, .ack], sequence: 5000, acknowledgment: 1001), on: "lan"),
+      (.tcp(caller, Peer(wan, 21), .ack, sequence: 1001, acknowledgment: 5001, "PASV\r\n"), on: "wan"),
+      (.tcp(own, caller, .ack, sequence: 5001, acknowledgment: 1007, "227 (192,168,1,10,200,12)\r\n"), on: "lan"),
+      (.tcp(caller, Peer(wan, 21), [.rst], sequence: 1007), on: "wan"),
+      (.tcp(inside, far, [.rst], sequence: 1027), on: "lan"),
+    ]
+  }
+
   /// Frames of few sessions, both ways, and what neighbours say.
   private static func frames() throws -> [CrewStage.Frame] {
     let gateway = try TestGateway(plan)
@@ -91,6 +116,7 @@ import Testing
         (.ping(inside, client.host), on: "lan"),
       ]
     }
+    packets += controlConnections
     let answer = PacketTestKit.Packet.arp(
       operation: 2, sender: "02:77:00:00:00:01", "192.168.1.77", target: "02:00:00:00:02:01", "192.168.1.1")
     packets.append((answer, on: "lan"))

@@ -82,7 +82,7 @@ extension Core {
     line.filtering = old.filtering
     line.interface = interface
     line.planGeneration = generation
-    line.expectation = old.expectation.shifted(by: adopter.shift)
+    line.expectation = old.expectation.adopted(shift: adopter.shift, at: clock.tickUp)
     line.expectsAsGateway = old.expectsAsGateway
     let port = old.outsidePort.bigEndian
     guard rules.isValid(line), flows.pools.take(pool, old.ipProtocol, port) else {

@@ -22,9 +22,10 @@ struct Expectation: Equatable {
     remote != 0 && remote == source && Int32(bitPattern: until &- tick) > 0
   }
 
-  /// In another engine's ticks.
-  func shifted(by ticks: UInt32) -> Expectation {
-    remote == 0 ? .none : Expectation(remote: remote, until: until &+ ticks)
+  /// In this engine's ticks, where it can be one of another engine's: nobody is waited for longer than usual.
+  func adopted(shift: UInt32, at tick: UInt32) -> Expectation {
+    let moved = Expectation(remote: remote, until: until &+ shift)
+    return remote != 0 && (1...Int32(Self.ticks)).contains(Int32(bitPattern: moved.until &- tick)) ? moved : .none
   }
 }
 

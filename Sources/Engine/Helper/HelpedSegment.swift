@@ -186,6 +186,8 @@ extension Core {
   mutating func deliver(_ changed: Rewording, of packet: Packet, over place: UInt16) {
     let slot = packet.slot
     let length = packet.totalLength &+ changed.growth
+    // More than was let grow: of what is sent again, which may be cut otherwise the next time.
+    guard length <= 0xFFFF else { return drop(slot, .helperOrder) }
     guard let ip = outbox.room(for: length) else { return drop(slot, .outboxFull) }
     changed.write(to: ip, length: packet.totalLength, isPartial: packet.isPartial)
     // What fits into one segment is no super-frame any more.

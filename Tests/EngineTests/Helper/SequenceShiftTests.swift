@@ -280,6 +280,19 @@ import Testing
     talk.chat(1)
   }
 
+  @Test func `What was announced is waited for under new rules too, if they have the port`() throws {
+    let talk = try talk(.ftp { $0.filtering = .addressAndPortDependent })
+    talk.say(.client, command)
+    try talk.gateway.reload { $0.timeouts.udp = 77 }
+    talk.chat(1)
+    talk.gateway.receive(.tcp("198.51.100.7:20", Peer(wan, 51_210), .syn), on: "wan").expect(.forward)
+    talk.say(.client, "EPRT |1|192.168.1.10|51299|\r\n")
+    // Its port is a forward's now: the server's connection goes there.
+    try talk.gateway.reload { $0.forward("late", ports: "51299", to: "192.168.1.11:80") }
+    let syn = Packet.tcp("198.51.100.7:20", Peer(wan, 51_299), .syn)
+    talk.gateway.receive(syn, on: "wan").expectForward(syn.translated(to: "192.168.1.11:80"), on: "lan")
+  }
+
   @Test func `Pieces are shifted and not read`() throws {
     let talk = try talk()
     talk.say(.client, command)
