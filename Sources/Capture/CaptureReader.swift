@@ -109,12 +109,14 @@ public final class CaptureReader {
   /// - Throws: `CaptureError` naming the offset at which the damaged record begins (in a pcapng: the first block after
   ///   the last good frame). Nothing can be read after it.
   public func next() throws(CaptureError) -> CapturedFrame? {
+    guard let filter else { return try read() }
     while let frame = try read() {
-      if filter?.matches(frame.bytes, length: frame.length, link: link) ?? true { return frame }
+      if filter.matches(frame.bytes, length: frame.length, link: link) { return frame }
     }
     return nil
   }
 
+  @inline(__always)
   private func read() throws(CaptureError) -> CapturedFrame? {
     var header: UnsafeMutablePointer<pcap_pkthdr>?
     var bytes: UnsafePointer<UInt8>?
@@ -143,7 +145,18 @@ public final class CaptureReader {
 
   /// pcap counts unsigned 32-bit seconds, which libpcap 1.10 takes for signed: past 2038 they must be put right. pcapng
   /// holds 64-bit times, most of which no pcap can say.
+  @inline(__always)
   private func nanoseconds(_ time: timeval) throws(CaptureError) -> UInt64 {
+    // Nearly every time: 1970 to 2038, and less than a second besides.
+    if UInt64(bitPattern: Int64(time.tv_sec)) <= UInt64(Int32.max),
+      UInt64(bitPattern: Int64(time.tv_usec)) < nanosecondsPerSecond
+    {
+      return UInt64(bitPattern: Int64(time.tv_sec)) &* nanosecondsPerSecond &+ UInt64(bitPattern: Int64(time.tv_usec))
+    }
+    return try oddNanoseconds(time)
+  }
+
+  private func oddNanoseconds(_ time: timeval) throws(CaptureError) -> UInt64 {
     let seconds = isNextGeneration ? Int64(time.tv_sec) : Int64(UInt32(truncatingIfNeeded: time.tv_sec))
     // A fraction of a second or more is damage, but says which time is meant: it is carried.
     guard let whole = UInt64(exactly: seconds), whole <= lastSecond, let fraction = UInt64(exactly: time.tv_usec),

@@ -60,6 +60,8 @@ public struct FrameSlot {
   var tag16: UInt16 = 0
   /// The key's first bucket; from the tag match on the candidate flow, `noFlow` for none.
   var flow: UInt32 = 0
+  /// The caller's own number for the frame, 0 for none: what leaves later, because the frame had to wait, bears it too.
+  public var ticket: UInt32 = 0
   /// The key's second word.
   var rest: UInt64 = 0
 
@@ -91,4 +93,6 @@ public struct OutboxFrame {
   /// When it was caused: the frame's time, or the timer's due time.
   public var time: UInt64
   public var offload: OffloadHeader
+  /// Of the frame that this is, or is a piece of; 0 for what the engine made.
+  public var ticket: UInt32
 }

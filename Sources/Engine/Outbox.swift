@@ -9,6 +9,8 @@ struct Outbox {
   private(set) var count = 0
   /// Place in the burst of the frame that is being judged.
   var position: UInt16 = 0
+  /// Of the received frame that is being put in; 0 for what the engine makes.
+  var ticket: UInt32 = 0
 
   init() throws(PlanError) {
     frames = .allocate(capacity: Self.capacity)
@@ -68,7 +70,7 @@ struct Outbox {
     (frames + count).initialize(
       to: OutboxFrame(
         bytes: bytes, length: UInt32(truncatingIfNeeded: length), egress: egress, position: position, time: time,
-        offload: offload))
+        offload: offload, ticket: ticket))
     count &+= 1
     return true
   }

@@ -7,8 +7,12 @@ import Settings
 final class Annotator: ReplayObserver {
   private let explainer: Explainer
   private let writer: AnnotatedWriter
-  /// Identity of the packet that was judged last.
+  /// Identity of the packet that was judged or made last: the place of its frame in the file's story, from 1.
   private var identity: UInt64 = 0
+  /// Frames that wait in the engine, by their identity.
+  private var waiting: [UInt64: String] = [:]
+  /// Far more than wait at once; those that gave up waiting are forgotten by and by.
+  private static let mostWaiting = 65_536
 
   init(path: String, plan: Plan, settings: SettingsFile) throws(CaptureError) {
     explainer = Explainer(plan: plan, settings: settings)
@@ -28,8 +32,13 @@ final class Annotator: ReplayObserver {
   ) throws(CaptureError) {
     identity += 1
     let received = Array(UnsafeRawBufferPointer(start: slot.pointee.bytes, count: Int(slot.pointee.length)))
-    let report = explainer.explain(slot, number: number, with: &forwarder)
     let mine = identity
+    slot.pointee.ticket = UInt32(truncatingIfNeeded: mine)
+    let report = explainer.explain(slot, number: number, with: &forwarder)
+    if slot.pointee.verdict == .hold || slot.pointee.verdict == .split {
+      if waiting.count >= Self.mostWaiting { waiting.removeAll() }
+      waiting[mine] = "frame \(number) of \(report.interface)"
+    }
     var frame = AnnotatedWriter.Frame(
       interface: Int(slot.pointee.link), time: report.time, isOutbound: false, identity: mine,
       comment: Self.comment(report), verdict: Self.verdict(slot.pointee.verdict))
@@ -49,16 +58,18 @@ final class Annotator: ReplayObserver {
 
   func finish() throws(CaptureError) { try writer.finish() }
 
-  /// Frames that the engine made or released: packets of their own.
+  /// Frames that the engine made, packets of their own; and those that had to wait, or pieces of one: copies of it.
   private func writeOutbox(_ outbox: UnsafeBufferPointer<OutboxFrame>, _ why: String) throws(CaptureError) {
     for index in outbox.indices {
       let made = outbox[index]
-      identity += 1
+      let origin = waiting[UInt64(made.ticket)]
+      if origin == nil { identity += 1 }
       try writer.append(
         made.bytes, length: Int(made.length),
         .init(
-          interface: Int(made.egress), time: made.time, isOutbound: true, identity: identity,
-          comment: "made or released \(why)", verdict: nil))
+          interface: Int(made.egress), time: made.time, isOutbound: true,
+          identity: origin == nil ? identity : UInt64(made.ticket),
+          comment: origin.map { "\($0), as it leaves, \(why)" } ?? "made \(why)", verdict: nil))
     }
   }
 

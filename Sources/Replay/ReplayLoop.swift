@@ -17,6 +17,8 @@ protocol ReplayObserver: AnyObject {
 struct ReplayLoop: ~Copyable {
   private let run: ReplayRun
   private let edits: [InputEdit]
+  /// Frames are judged as they were read.
+  private let isUnedited: Bool
   private let burst: ReplayBurst
   private let burstFrames: Int
   private let output: ReplayOutput?
@@ -54,6 +56,7 @@ struct ReplayLoop: ~Copyable {
         station: run.takesEveryFrame ? interface.mac : nil, map: run.map.isEmpty ? nil : AddressMap(run.map),
         offloadMTU: run.hasOffloads ? interface.mtu : nil, isEthernet: interface.link == .ethernet)
     }
+    isUnedited = edits.allSatisfy(\.isIdle)
     burstFrames = observer == nil ? run.burstFrames : 1
     burst = ReplayBurst(frames: burstFrames)
     pace = ReplayPace(run.speed)
@@ -124,7 +127,7 @@ struct ReplayLoop: ~Copyable {
       let slot = burst.slots + count
       slot.pointee = burst.copy(frame, interface: interface, behind: &used)
       slot.pointee.time &+= shift
-      if !edits[interface].isIdle { edits[interface].apply(to: &slot.pointee) }
+      if !isUnedited, !edits[interface].isIdle { edits[interface].apply(to: &slot.pointee) }
       clock = max(clock, slot.pointee.time)
       number = frame.number
       count += 1

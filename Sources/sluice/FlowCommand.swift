@@ -9,7 +9,7 @@ struct FlowCommand: ParsableCommand {
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "The live sessions, in table order.",
+      commandName: "list", abstract: "The live sessions, in table order.",
       discussion: """
         "Arrives" is the original direction as it comes in, "leaves" the same after translation. Packets and bytes: \
         original / reply.
@@ -44,7 +44,7 @@ struct FlowCommand: ParsableCommand {
   }
 
   struct Show: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "One live session.")
+    static let configuration = CommandConfiguration(commandName: "show", abstract: "One live session.")
 
     @Argument(help: "Its id, as `flow list` tells it.")
     var id: UInt64
@@ -62,7 +62,7 @@ struct FlowCommand: ParsableCommand {
 
   struct Kill: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "End live sessions.",
+      commandName: "kill", abstract: "End live sessions.",
       discussion: """
         What either end of a TCP connection sends from then on is answered by a reset; a new connection may begin at \
         once. A datagram of another session begins it anew, if the rules let it.

@@ -14,7 +14,7 @@ struct ForwardCommand: ParsableCommand {
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "The forwards and triggers, in the order of the file.",
+      commandName: "list", abstract: "The forwards and triggers, in the order of the file.",
       discussion: "For each trigger: which inside host has it open, and for how long if that asks no more.")
 
     @Flag(help: "Print JSON.")
@@ -127,7 +127,8 @@ struct ForwardCommand: ParsableCommand {
   }
 
   struct Add: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Add a forward; a mapping that has its ports is cut.")
+    static let configuration = CommandConfiguration(
+      commandName: "add", abstract: "Add a forward; a mapping that has its ports is cut.")
 
     @Argument(help: "Its name.")
     var name: String
@@ -139,7 +140,8 @@ struct ForwardCommand: ParsableCommand {
   }
 
   struct Set: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Change a forward: the keys that are given.")
+    static let configuration = CommandConfiguration(
+      commandName: "set", abstract: "Change a forward: the keys that are given.")
 
     @Argument(help: "Its name.")
     var name: String
@@ -151,7 +153,8 @@ struct ForwardCommand: ParsableCommand {
   }
 
   struct Remove: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Remove a forward; its sessions are cut.")
+    static let configuration = CommandConfiguration(
+      commandName: "remove", abstract: "Remove a forward; its sessions are cut.")
 
     @Argument(help: "Its name.")
     var name: String

@@ -13,7 +13,7 @@ struct LabCommand: ParsableCommand {
 
   struct Up: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Make the namespaces, start services at both ends and `sluice run` in the gateway.")
+      commandName: "up", abstract: "Make the namespaces, start services at both ends and `sluice run` in the gateway.")
 
     @Option(help: "What to call it; several can be up at once.")
     var name = "lab"
@@ -49,6 +49,7 @@ struct LabCommand: ParsableCommand {
 
   struct Down: ParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "down",
       abstract: "End every process of a lab and remove its namespaces, and those that killed demos left.")
 
     @Option(help: "Which one.")
@@ -61,6 +62,7 @@ struct LabCommand: ParsableCommand {
 
   struct Demo: ParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "demo",
       abstract: "Up, real traffic through every kind of forward, the session table, and down again.")
 
     @Option(help: "Seconds of each bulk transfer.")
@@ -76,7 +78,8 @@ struct LabCommand: ParsableCommand {
 
   struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "What the lab's hosts run: HTTP and UDP echo, until killed.", shouldDisplay: false)
+      commandName: "serve", abstract: "What the lab's hosts run: HTTP and UDP echo, until killed.", shouldDisplay: false
+    )
 
     @Option(help: "TCP ports of the HTTP server, such as \"80, 8810-8815\".")
     var http = ""

@@ -10,6 +10,7 @@ struct RecordCommand: ParsableCommand {
 
   struct Dump: ParsableCommand {
     static let configuration = CommandConfiguration(
+      commandName: "dump",
       abstract: "Write down what it has kept: configuration, state, every frame with its decision, and captures.",
       discussion:
         "`sluice replay --state DIR` plays it again and holds every answer of the engine against the recorded one.")

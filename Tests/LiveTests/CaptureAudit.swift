@@ -7,6 +7,8 @@ import Testing
 /// Every frame that both ends saw while something ran, taken apart and compared: needs offloads off, so that the frames
 /// are those of the wire with finished checksums.
 struct CaptureAudit {
+  /// What the client's end and the server's end saw, as captures.
+  let files: [String]
   private let client: [Decoded]
   private let server: [Decoded]
 
@@ -29,6 +31,7 @@ struct CaptureAudit {
       let outcome = capture.stop(signal: SIGINT)
       try #require(outcome.errors.contains("\n0 packets dropped by kernel"), "\(outcome.complaint)")
     }
+    self.files = files
     client = try Self.read(files[0])
     server = try Self.read(files[1])
   }

@@ -63,6 +63,39 @@ extension Live {
       }
     }
 
+    @Test("with many frames in flight, flow by flow: the same but for chosen ports and what they are summed into")
+    func flowByFlow() throws {
+      var shape = LabNetwork.Shape()
+      shape.offloads = false
+      try Rig.with("flows", shape, forwarder: .sluice(Self.configuration, arguments: ["--seed", Self.seed])) { rig in
+        // A second inside host, whose ports are the first one's.
+        try rig.network.demand(in: .server, ["ip", "address", "add", "192.168.1.30/24", "dev", "eth0"])
+        let sink = try rig.network.start(in: .client, ["socat", "-u", "UDP-RECV:9999", "OPEN:/dev/null"])
+        defer { _ = sink.stop() }
+        let audit = try CaptureAudit(rig) {
+          _ = try rig.shell(
+            .client,
+            "curl -sS --fail --parallel --parallel-max 40 --limit-rate 200k -o /dev/null "
+              + "'http://\(LabNetwork.gatewayOutside)/bytes/[20001-20040]'")
+          _ = try rig.fetch(.server, "\(LabNetwork.client):8000/")
+          _ = try rig.shell(.client, "echo one | socat -t 0.2 - UDP:\(LabNetwork.gatewayOutside):7007")
+          _ = try rig.shell(.client, "ping -n -c 3 -i 0.1 \(LabNetwork.wholeHostOutside)")
+          _ = try rig.shell(.server, "ping -n -c 3 -i 0.1 \(LabNetwork.client)")
+          _ = try rig.iperf("-u -b 2M -l 1200 -t 1")
+          for port in 6000..<6010 {
+            for host in [LabNetwork.server, "192.168.1.30"] {
+              _ = try rig.shell(.server, "echo \(port) | socat -u - UDP:\(LabNetwork.client):9999,bind=\(host):\(port)")
+            }
+          }
+        }
+        let replay = try ReplayAudit(audit.files[0], audit.files[1], configuration: Self.configuration)
+        #expect(replay.differences.isEmpty, "\(replay.differences)")
+        #expect(replay.frames > 1000 && replay.flows > 100)
+        // Another seed: what had to give way got other ports.
+        #expect(replay.portsChosenOtherwise > 0)
+      }
+    }
+
     // MARK: The replay
 
     private struct Replayed {

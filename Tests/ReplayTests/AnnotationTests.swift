@@ -42,6 +42,9 @@ import Testing
     rig.receive(.tcp("192.168.1.10:80", "198.51.100.7:4000", [.syn, .ack]), on: "lan", at: 0.5)
     rig.receive(.udp("198.51.100.7:4000", "203.0.113.1:99"), on: "wan", at: 1)
     rig.receive(.udp("198.51.100.7:4000", "203.0.113.5:99"), on: "wan", at: 2)
+    let asked: PacketTestKit.Host = "192.168.1.20"
+    rig.receive(
+      .arp(operation: 2, sender: .of(asked), asked, target: "02:00:00:00:02:01", "192.168.1.1"), on: "lan", at: 2.5)
     let run = ReplayRun(plan: settings.plan, inputs: try rig.inputs(), outputDirectory: nil)
     let result = try run.run(annotating: directory("story.pcapng"), settings: settings)
     #expect(result.failure == nil)
@@ -51,18 +54,21 @@ import Testing
         "frame.interface_name", "frame.packet_id", "frame.verdict.ebpf_tc", "frame.packet_flags_direction", "ip.dst",
         "frame.comment", "frame.time_epoch",
       ])
-    // SYN in and out, its answer in and out, a drop, a frame that is held, and the question for its next hop.
-    #expect(rows.map { $0[0] } == ["wan", "lan", "lan", "wan", "wan", "wan", "lan"])
+    // SYN in and out, its answer in and out, a drop, a frame that is held, the question for its next hop, the answer, and
+    // the frame that was held.
+    #expect(rows.map { $0[0] } == ["wan", "lan", "lan", "wan", "wan", "wan", "lan", "lan", "lan"])
     #expect(
       rows.map { $0[1] }.map { Int($0.replacing("0x", with: ""), radix: $0.hasPrefix("0x") ? 16 : 10) } == [
-        1, 1, 2, 2, 3, 4, 5,
+        1, 1, 2, 2, 3, 4, 5, 6, 4,
       ])
-    #expect(rows.map { $0[2] } == ["7", "7", "7", "7", "2", "5", ""])
+    #expect(rows.map { $0[2] } == ["7", "7", "7", "7", "2", "5", "", "4", ""])
     #expect(rows[0][4] == "203.0.113.1" && rows[1][4] == "192.168.1.10" && rows[3][4] == "198.51.100.7")
     #expect(rows[0][5].contains("new session") && rows[0][5].contains("by web (\(config):25)"), "\(rows[0][5])")
     #expect(rows[1][5].contains("ipv4 destination 203.0.113.1 -> 192.168.1.10"))
     #expect(rows[4][5].contains("no-forward") && rows[4][5].contains("would help"))
-    #expect(rows[6][5].contains("because of frame 3 of wan"))
+    #expect(rows[6][5].contains("made because of frame 3 of wan"))
+    #expect(
+      rows[8][5].contains("frame 3 of wan, as it leaves, because of frame 2 of lan") && rows[8][4] == "192.168.1.20")
     #expect(rows[1][6].hasPrefix("1700000000.0") && rows[2][6].hasPrefix("1700000000.5"))
   }
 

@@ -179,6 +179,7 @@ extension Core {
     frame.ingress = packet.slot.pointee.ingress
     frame.priority = packet.priority
     frame.isReceived = true
+    frame.ticket = packet.slot.pointee.ticket
     fragmentHolds[held] = frame
     fragmentHolds.bytes(held).copyMemory(from: packet.header.start, byteCount: length)
     if fragments[place].heldHead == 0 {
@@ -216,7 +217,8 @@ extension Core {
     guard canSend(adjacency) else { return wait(held, adjacency) }
     guard
       emit(
-        header.start, length: Int(frame.length), offload: OffloadHeader(), over: adjacency, priority: frame.priority)
+        header.start, length: Int(frame.length), offload: OffloadHeader(), over: adjacency, priority: frame.priority,
+        ticket: frame.ticket)
     else { return dropPiece(held, .outboxFull) }
     counters.words[Int(frame.ingress) &* Counters.row &+ Counters.held] &-= 1
     counters.add(frame.ingress, Counters.forwarded)

@@ -93,8 +93,8 @@ extension Core {
   private mutating func split(_ packet: Packet, _ place: UInt16) {
     let isSent = emit(
       packet.header.start, length: packet.totalLength,
-      offload: Offload.shifted(packet.slot.pointee.offload, by: -packet.network), over: place, priority: packet.priority
-    )
+      offload: Offload.shifted(packet.slot.pointee.offload, by: -packet.network), over: place,
+      priority: packet.priority, ticket: packet.slot.pointee.ticket)
     guard isSent else { return drop(packet.slot, .outboxFull) }
     packet.slot.pointee.verdict = .split
     packet.slot.pointee.egress = adjacencies[place].egress
@@ -121,11 +121,14 @@ extension Core {
   /// way (RFC 8200 section 5), and its size has been seen to before. It needs headroom.
   /// False, and nothing sent, where there is no room for all of it.
   mutating func emit(
-    _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, over place: UInt16, priority: UInt16
+    _ ip: UnsafeMutableRawPointer, length: Int, offload: OffloadHeader, over place: UInt16, priority: UInt16,
+    ticket: UInt32 = 0
   ) -> Bool {
     let adjacency = adjacencies[place]
     let header = IPv4Header(ip)
     let mark = outbox.mark
+    outbox.ticket = ticket
+    defer { outbox.ticket = 0 }
     let isSent: Bool
     if adjacency.isIPv6 {
       isSent = outbox.add(adjacency, ip, length: length, offload: offload, priority: priority, time: clock.now)
@@ -289,6 +292,7 @@ extension Core {
     frame.ingress = slot.pointee.ingress
     frame.priority = priority
     frame.isReceived = true
+    frame.ticket = slot.pointee.ticket
     frame.offload = Offload.shifted(slot.pointee.offload, by: -network)
     frame.untranslated = untranslated
     holds[held] = frame
@@ -331,7 +335,8 @@ extension Core {
     while let held = dequeue(place) {
       let frame = holds[held]
       let isSent = emit(
-        holds.bytes(held), length: Int(frame.length), offload: frame.offload, over: place, priority: frame.priority)
+        holds.bytes(held), length: Int(frame.length), offload: frame.offload, over: place, priority: frame.priority,
+        ticket: frame.ticket)
       if !isSent {
         dropHeld(held, .outboxFull)
       } else if frame.isReceived {

@@ -68,6 +68,8 @@ struct HeldFrame {
   /// Its sender may be told by ICMP.
   var canReport = false
   var offload = OffloadHeader()
+  /// Its caller's number for it.
+  var ticket: UInt32 = 0
   var untranslated: Untranslated?
 }
 
