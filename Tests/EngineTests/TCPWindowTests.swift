@@ -191,6 +191,22 @@ import Testing
     }
   }
 
+  @Test(arguments: [TCPTalk.Side.inside, .outside])
+  func `T7 T10 a SYN ACK that does not answer the SYN shortens nothing`(side: TCPTalk.Side) throws {
+    let (gateway, talk) = try established()
+    let other: TCPTalk.Side = side == .inside ? .outside : .inside
+    talk.deliver(talk.segment(other, .syn).with { $0.tcp.sequence = 0x6000_0000 }, from: other)
+    talk.deliver(talk.segment(side, .syn).with { $0.tcp.sequence = 0x7000_0000 }, from: side)
+    for number: UInt32 in [talk.insideNext, talk.outsideNext, 0x7000_0000, 0x7100_0000, 0xF000_0001] {
+      talk.deliver(
+        talk.segment(other, [.syn, .ack]).with { $0.tcp.acknowledgment = number }, from: other)
+      #expect(state(gateway) == "established", "acknowledging \(number)")
+    }
+    talk.deliver(
+      talk.segment(other, [.syn, .ack]).with { $0.tcp.acknowledgment = 0x7000_0001 }, from: other)
+    #expect(state(gateway) == "opening")
+  }
+
   @Test func `T10 a SYN after a RST opens at once`() throws {
     let (gateway, talk) = try established()
     talk.send(.inside, .rst)

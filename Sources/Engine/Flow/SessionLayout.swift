@@ -17,7 +17,8 @@ import Synchronization
 ///            36  generation        UInt16  of the session's place
 ///            38  kind              UInt8   FlowKind
 ///            39  keeps no session  UInt8   1: packets of this direction do not refresh
-///            40  timeout           UInt32  ticks (TCP: see the common line), or `never` for what is the slow path's
+///            40  timeout           UInt32  ticks (TCP: see the common line; here its last SYN, see TCPTracker), or `never`
+///                                      for what is the slow path's
 ///            44  last seen         UInt32  tick, rounded up
 ///            48  packets           UInt64
 ///            56  bytes             UInt64  of IP datagrams

@@ -20,7 +20,7 @@ import Synchronization
 ///   section 3.2; a RST elsewhere in the window is answered by a challenge ACK and is no end).
 /// - After a RST the session stays, since we cannot know that it was accepted (RFC 7857 section 2.2).
 /// - A SYN on an established session changes nothing: its answer is a challenge ACK (RFC 5961 section 4). Only where the
-///   other side answers with a SYN of its own has it forgotten the old connection too.
+///   other side answers it with a SYN of its own has it forgotten the old connection too.
 /// - A FIN that data follows was somebody else's: nobody sends behind his own.
 /// - Where we have not seen enough to judge (picked up, or one direction only), everything counts as inside the window.
 struct TCPTracker {
@@ -67,6 +67,10 @@ struct TCPTracker {
   private func scaleByte(_ d: Int) -> UnsafeMutablePointer<Atomic<UInt8>> { shared8(common.line, 40 &+ d) }
   @inline(__always)
   private func side(_ d: Int) -> Side { Side(start: common.line + (16 &+ d &* 12)) }
+
+  /// A side's own line. For TCP nothing reads a timeout there, so it holds the number of the last SYN that the side has sent
+  /// into the established session, unless a helper reads along. New rules forget it; the SYN will be sent again.
+  private func line(_ d: Int) -> FlowLine { FlowLine(common.line - (2 &- d) &* FlowLine.bytes) }
 
   /// The three words of a side.
   private struct Side {
@@ -282,8 +286,9 @@ struct TCPTracker {
     case SessionState.reset:
       returnFromReset(timeouts)
       return true
-    case SessionState.established where isAnswer && marks(1 &- d) & Self.reopening != 0: reopen(timeouts)
+    case SessionState.established where isAnswer && answersReopening(d, segment): reopen(timeouts)
     case SessionState.established where !isAnswer:
+      if line(d).kind == FlowKind.tcp { line(d).timeout = segment.sequence }
       mark(d, Self.reopening)
       return false
     // A late SYN/ACK, repeated.
@@ -297,6 +302,14 @@ struct TCPTracker {
     if isAnswer, marks(d) & Self.acknowledged == 0 { acknowledgeFirst(d, segment) }
     move(timeouts)
     return true
+  }
+
+  /// True for the answer to the other side's SYN into the established session, which may have carried data (RFC 7413). One
+  /// that acknowledges anything else is late, or forged.
+  private func answersReopening(_ d: Int, _ segment: Segment) -> Bool {
+    guard marks(1 &- d) & Self.reopening != 0 else { return false }
+    let other = line(1 &- d)
+    return other.kind != FlowKind.tcp || segment.acknowledgement &- other.timeout &- 1 <= Self.unscaledWindow
   }
 
   private func reopen(_ timeouts: TCPTimeouts) {
