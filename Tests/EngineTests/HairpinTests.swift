@@ -61,6 +61,32 @@ import Testing
     gateway.receive(answer, on: "lan").expectForward(answer.translated(from: Peer(wan, 7000), to: from), on: "lan")
   }
 
+  @Test func `U7 U13 a mapping lives as long as a session that came in by it, whichever of them`() throws {
+    let gateway = try TestGateway(.masqueraded { $0.filtering = .endpointIndependent })
+    // The sweep has others to look at first.
+    for port in 1...30 { gateway.receive(.udp(Peer("192.168.1.12", 2000 + UInt16(port)), client), on: "lan") }
+    gateway.receive(.udp("192.168.1.10:7000", client), on: "lan", at: 0.2).expect(.forward)
+    let guest = Packet.udp(from, Peer(wan, 7000))
+    gateway.receive(guest, on: "lan", at: 0.3).expect(.forward)
+    gateway.receive(.udp("192.168.1.13:5000", Peer(wan, 7000)), on: "lan", at: 0.4).expect(.forward)
+    // Of its own session and the two that came in by it, only the first of these is kept alive.
+    gateway.receive(guest, on: "lan", at: 200).expect(.forward)
+    gateway.receive(.udp("192.168.1.12:5000", client), on: "lan", at: 300.35).expect(.forward)
+    gateway.receive(.udp(stranger, Peer(wan, 7000)), on: "wan", at: 300.45).expect(.forward)
+  }
+
+  @Test func `U7 U13 a session that is over keeps no mapping that it came in by, before the sweep has found it`() throws
+  {
+    let gateway = try TestGateway(.masqueraded { $0.filtering = .endpointIndependent })
+    for port in 1...30 { gateway.receive(.udp(Peer("192.168.1.12", 2000 + UInt16(port)), client), on: "lan") }
+    gateway.receive(.udp("192.168.1.10:7000", client), on: "lan", at: 0.2).expect(.forward)
+    gateway.receive(.udp(from, Peer(wan, 7000)), on: "lan", at: 0.35).expect(.forward)
+    // A jump ends what is over; the session above has a tick more.
+    gateway.receive(.udp("192.168.1.12:5000", client), on: "lan", at: 300.3).expect(.forward)
+    gateway.receive(.udp("192.168.1.12:5001", Peer(wan, 7000)), on: "lan", at: 300.45).expectDrop(.toUs)
+    gateway.receive(.udp(client, Peer(wan, 7000)), on: "wan", at: 300.45).expectDrop(.noForward)
+  }
+
   @Test func `U13 a forward's target is known by its own outside endpoint, on whichever address it was sent to`() throws
   {
     let gateway = try TestGateway(

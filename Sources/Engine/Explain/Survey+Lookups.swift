@@ -20,8 +20,10 @@ extension Core {
       if !SessionState.isGoing(flows.sessions.common(session).state) { members &+= 1 }
       session = flows.nextSession(session)
     }
+    guard flows.mappings[mapping].life.users > members else { return nil }
     // The other users are hairpin sessions that come in by it.
-    return flows.mappings[mapping].life.users > members ? mapping : nil
+    let tick = clock.tick
+    return (1..<max(1, flows.sessions.highWater)).contains { flows.isGuest($0, of: mapping, at: tick) } ? mapping : nil
   }
 
   /// Whether a remote may begin a session of a mapping (RFC 4787 section 5).

@@ -60,7 +60,10 @@ extension Flows {
   /// is live.
   mutating func settle(_ mapping: UInt32, at tick: UInt32) -> Bool {
     let line = mappings[mapping]
-    if line.state == MappingState.live, walk(mapping, at: tick, until: .live) != nil { return true }
+    if line.state == MappingState.live {
+      if walk(mapping, at: tick, until: .live) != nil { return true }
+      endGuests(mapping, at: tick)
+    }
     let life = line.life
     if life.state == MappingState.quarantined, Int32(bitPattern: life.deadline &- tick) <= 0,
       line.exchange(life, MappingLife(state: MappingState.ending, users: 0, deadline: life.deadline))
@@ -68,6 +71,24 @@ extension Flows {
       remove(mapping)
     }
     return line.state == MappingState.live
+  }
+
+  /// Takes out the hairpin sessions that go to a mapping and are over. They stand in no list, so the mapping knows one of
+  /// them: only when that is over the table is gone through, and another one is remembered.
+  private mutating func endGuests(_ mapping: UInt32, at tick: UInt32) {
+    let guest = mappings[mapping].guest
+    guard guest.plain != 0, !isGuest(guest.plain, of: mapping, at: tick) else { return }
+    sweepAll(at: tick)
+    guard mappings[mapping].state == MappingState.live else { return }
+    for session in 1..<max(1, sessions.highWater) where isGuest(session, of: mapping, at: tick) {
+      guest.plain = session
+      return
+    }
+  }
+
+  /// True for a live hairpin session that goes to the mapping.
+  func isGuest(_ session: UInt32, of mapping: UInt32, at tick: UInt32) -> Bool {
+    sessions.common(session).pinned == mapping && sessions.isLive(session, at: tick)
   }
 
   // MARK: Making
@@ -125,6 +146,7 @@ extension Flows {
     line.head.plain = 0
     line.littered.plain = 0
     line.expectation = .none
+    line.guest.plain = 0
     line.life = MappingLife(state: MappingState.live, users: 1, deadline: 0)
     let publication = mappings.publish(mapping)
     if publication == .made {

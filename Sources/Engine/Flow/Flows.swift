@@ -133,6 +133,7 @@ struct Flows {
     let created = tables.words.createdSessions.pointee.wrappingAdd(1, ordering: .relaxed).newValue
     common.identity = UInt32(truncatingIfNeeded: created)
     if mapping != 0 { join(session, mapping) }
+    if common.pinned != 0 { mappings[common.pinned].guest.plain = session }
     tables.words.countChange(from: SessionState.free, to: word.state)
     // From here on it can end.
     common.word = word

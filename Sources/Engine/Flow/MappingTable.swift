@@ -22,6 +22,7 @@ import Synchronization
 ///            44  link             UInt32  of the list of free places
 ///            48  expectation      UInt64  Expectation
 ///            56  as the gateway   UInt8   1: the expected session's source becomes the gateway's
+///            60  guest            UInt32  one of the hairpin sessions that go to it; 0 = none so far
 struct MappingLine {
   static let bytes = 64
   static let linkOffset = 44
@@ -74,6 +75,7 @@ struct MappingLine {
   var state: UInt32 { life.state }
   var head: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 32) }
   var littered: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 36) }
+  var guest: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 60) }
   var interface: UInt16 {
     get { load(40) }
     nonmutating set { store(40, newValue) }
