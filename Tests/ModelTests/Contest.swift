@@ -103,7 +103,8 @@ struct Contest {
       case .split: .split
       case .consume: .consume
       case .drop: .drop
-      case .none, .hold, .pass: .other
+      case .hold: .hold
+      case .none, .pass: .other
       }
     let frames = (outcome.forwarded.map { [$0] } ?? []) + outcome.made
     return Model.Answer(

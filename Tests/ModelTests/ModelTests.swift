@@ -42,6 +42,7 @@ import Testing
   /// What an engine could get wrong, by a configuration that says so.
   private static let faults: [(name: String, spoil: @Sendable (inout Setup) -> Void)] = [
     ("a timer", { $0.udp += 1 }),
+    ("how long pieces wait", { $0.fragment = 5 }),
     ("filtering", { for index in $0.masquerades.indices { $0.masquerades[index].filtering = .endpointIndependent } }),
     ("mapping", { for index in $0.masquerades.indices { $0.masquerades[index].mapping = .addressAndPortDependent } }),
     (
@@ -49,6 +50,11 @@ import Testing
       { for index in $0.forwards.indices { $0.forwards[index].ports = [(8000, 9001), (8001, 9002)] } }
     ),
     ("who may use a forward", { for index in $0.forwards.indices { $0.forwards[index].deny = [] } }),
+    (
+      "an outside address",
+      { for index in $0.masquerades.indices { $0.masquerades[index].externals = ["203.0.113.17"] } }
+    ),
+    ("what is not translated", { for index in $0.masquerades.indices { $0.masquerades[index].except = [] } }),
     ("the MTU", { $0.interfaces[0].mtu = 1400 }),
     ("answers", { $0.interfaces[1].ping = false }),
   ]
@@ -66,6 +72,7 @@ import Testing
     setup.forwards = [forward]
     var masquerade = Setup.Masquerade(from: "lan", to: "wan")
     masquerade.filtering = .addressAndPortDependent
+    masquerade.except = [Setup.Prefix("198.51.100.96", 27)]
     setup.masquerades = [masquerade]
     let spoil = Self.faults[index].spoil
     var contest = try Contest(setup, spoil: spoil)

@@ -94,9 +94,18 @@ struct RandomSetup {
         masquerade.mapping = dice.pick([.endpointIndependent, .endpointIndependent] + Setup.Rule.allCases)
         masquerade.filtering = dice.pick(Setup.Rule.allCases)
         masquerade.pool = dice.pick([1...65535, 1...65535, 1...65535, 1024...65535, 8000...8020, 1000...1040])
+        if dice.chance(30) { masquerade.externals = dice.pick(pools(of: outside)) }
+        if dice.chance(25) { masquerade.except = [Setup.Prefix("198.51.100.96", 27)] }
         setup.masquerades.append(masquerade)
       }
     }
+  }
+
+  /// Addresses of nobody else, with and without the interface's own.
+  private func pools(of outside: Setup.Interface) -> [[Host]] {
+    let own = outside.addresses[0]
+    let others = [16, 17, 40].map { Host(number: own.number & ~255 | $0) }
+    return [others, [own, others[1]], [others[0]]]
   }
 
   private mutating func timeouts() {
@@ -104,6 +113,7 @@ struct RandomSetup {
     setup.udp = dice.roll(120...400)
     setup.dns = dice.roll(5...40)
     setup.icmp = dice.roll(60...120)
+    setup.fragment = dice.roll(2...30)
     setup.transitory = dice.roll(240...400)
     setup.established = dice.roll(7440...9000)
   }

@@ -6,6 +6,8 @@ struct Traffic {
   private var dice: Dice
   private let setup: Setup
   private var time = 0
+  /// Pieces that are still to come, and where.
+  private var coming: [(Packet, Int)] = []
   /// What left lately: to be answered, or complained about.
   private var left: [Model.Frame] = []
 
@@ -22,8 +24,12 @@ struct Traffic {
 
   mutating func next(_ model: Model) -> Arrival {
     passTime(model)
-    var (packet, interface) = draw(model)
-    spoil(&packet)
+    var (packet, interface) = nextPiece() ?? draw(model)
+    if packet.ip.isPiece {
+      if dice.chance(3) { packet.ip.ttl = 1 }
+    } else {
+      spoil(&packet)
+    }
     let home = setup.interfaces[interface]
     packet.ethernet.destination = packet.ethernet.destination ?? home.station
     packet.ethernet.source = .of(setup.route(to: packet.ip.source, only: interface)?.nextHop ?? packet.ip.source)
@@ -56,8 +62,37 @@ struct Traffic {
     case 76...82: toMapping(model) ?? outward()
     case 83...88: hairpin(model)
     case 89...91: stray()
+    case 92...96: cut(model)
     default: error() ?? outward()
     }
+  }
+
+  // MARK: Pieces
+
+  private mutating func nextPiece() -> (Packet, Int)? {
+    coming.isEmpty || dice.chance(60) ? nil : coming.removeFirst()
+  }
+
+  /// A datagram in pieces, the first of which comes now: in whatever order, one perhaps twice, or not at all.
+  private mutating func cut(_ model: Model) -> (Packet, Int) {
+    var (packet, interface) = draw(model)
+    let size = dice.pick([48, 64, 104, 552])
+    guard coming.count < 100, case let whole = packet.datagram.count - 20, whole > size, packet.ip.options.isEmpty
+    else {
+      return (packet, interface)
+    }
+    // Few enough that two hosts now and then have the same.
+    packet.ip.identification = UInt16(dice.chance(70) ? dice.roll(1...30) : dice.roll(1...65535))
+    var pieces = packet.fragments(of: size).prefix(8).map { $0 }
+    switch dice.roll(1...10) {
+    case 1...4: break
+    case 5...6: pieces.reverse()
+    case 7...8: for index in pieces.indices { pieces.swapAt(index, dice.roll(0...index)) }
+    case 9: pieces.remove(at: dice.roll(0...pieces.count - 1))
+    default: pieces.insert(dice.pick(pieces), at: dice.roll(0...pieces.count))
+    }
+    coming += pieces.map { ($0, interface) }
+    return coming.removeFirst()
   }
 
   private var outsides: [Int] { setup.interfaces.indices.filter { setup.interfaces[$0].isOutside } }
@@ -119,7 +154,7 @@ struct Traffic {
 
   private mutating func outsideAddress() -> Host {
     let own = outsides.flatMap { setup.interfaces[$0].addresses }
-    return dice.pick(own + setup.forwards.compactMap(\.external))
+    return dice.pick(own + setup.forwards.compactMap(\.external) + setup.masquerades.flatMap(\.externals))
   }
 
   private mutating func toForward() -> (Packet, Int) {
@@ -138,7 +173,7 @@ struct Traffic {
 
   private mutating func mappingEndpoint(_ model: Model) -> Peer? {
     let ends = model.sessions.filter { $0.keys[0].kind != .echo }.map { $0.keys[1].destination }
-      .filter { end in setup.interfaces.contains { $0.isOutside && $0.addresses.contains(end.host) } }
+      .filter { end in setup.home(of: end.host).map { setup.interfaces[$0].isOutside } == true }
     return ends.isEmpty ? nil : dice.pick(ends)
   }
 
@@ -172,7 +207,7 @@ struct Traffic {
     case 6:
       let number = dice.pick([47, 50, 132, 4] as [UInt8])
       return (
-        .other(protocol: number, inside.host, dice.pick([other.host, remote().host]), [1, 2, 3, 4, 5, 6, 7, 8]), home
+        .other(protocol: number, inside.host, dice.pick([other.host, "198.51.100.7"]), [1, 2, 3, 4, 5, 6, 7, 8]), home
       )
     default: return (.pong(remote().host, Peer(outsideAddress(), 9)), outside)
     }
@@ -278,6 +313,10 @@ struct Traffic {
     case .icmp, .raw: break
     }
   }
+}
+
+extension IPHeader {
+  fileprivate var isPiece: Bool { moreFragments || fragmentOffset > 0 }
 }
 
 extension ArraySlice {

@@ -47,7 +47,8 @@ struct Connection {
       case (1, true): ack && syn == hasSYN[0] && acknowledged[0] ?? sequence == sequence
       default: syn ? isRepeat && hasSYN[side] && ack == (side == 1) && !isEstablished : ack
       }
-    guard isOrdinary, isShaped, isDue || isRepeat, isFirst && side == 0 || isAcknowledging || syn && !ack,
+    guard isOrdinary, !datagram.isFragment, isShaped, isDue || isRepeat,
+      isFirst && side == 0 || isAcknowledging || syn && !ack,
       !fin || isEstablished && isDue && !hasFIN[side], !(isClosing || hasFIN[side]) || length == 0 || isRepeat,
       !isReset || !syn
     else {

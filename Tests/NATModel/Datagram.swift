@@ -31,7 +31,10 @@ struct Datagram {
 
   var header: Int { Int(bytes[0] & 15) * 4 }
   var total: Int { Int(self[16, 2]) }
-  var identification: UInt16 { self[16, 4] }
+  var identification: UInt16 {
+    get { self[16, 4] }
+    set { self[16, 4] = newValue }
+  }
   var mayBeCut: Bool { bytes[6] & 0x40 == 0 }
   var isFragment: Bool { self[16, 6] & 0x3FFF != 0 }
   var fragmentOffset: Int { Int(self[16, 6] & 0x1FFF) * 8 }
@@ -83,14 +86,14 @@ struct Datagram {
 
   /// Changes fields and keeps the checksums as right or as wrong as they were (G1, RFC 1624 equation 3).
   ///
-  /// - Parameter isQuote: the transport may be cut, so only the change of its words is known.
-  mutating func rewrite(isQuote: Bool = false, _ change: (inout Datagram) -> Void) {
+  /// - Parameter isPart: a quote, or the first piece of a datagram: only the change of its words is known.
+  mutating func rewrite(isPart: Bool = false, _ change: (inout Datagram) -> Void) {
     let before = self
     change(&self)
     sealHeader()
     guard let place = before.checksumOffset else { return }
     let old = before.word(place)
-    if !isQuote, old == before.rightChecksum, let right = rightChecksum {
+    if !isPart, old == before.rightChecksum, let right = rightChecksum {
       setWord(place, right)
     } else {
       setWord(place, before.adjusted(old, to: self, skipping: place))

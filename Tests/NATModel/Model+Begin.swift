@@ -2,27 +2,27 @@ import PacketTestKit
 
 extension Model {
   /// A packet that no session knows (CONTRACT, "Which traffic may pass").
-  mutating func begin(_ datagram: Datagram, _ key: Key, _ seen: Answer) -> Answer {
+  mutating func begin(_ datagram: Datagram, _ key: Key) -> Answer {
     let isOutside = setup.interfaces[key.interface].isOutside
     let home = setup.home(of: key.destination.host)
     if let home, !setup.interfaces[home].isOutside {
       if isOutside { return .drop("inside-from-outside", "to-us", "tcp-not-syn", "icmp-unmatched") }
       return ourselves(datagram, key, home)
     }
+    let way = setup.route(to: key.destination.host)
+    if isOutside, home == nil {
+      let isTransit = way.map { setup.interfaces[$0.interface].isOutside } ?? true
+      return .drop(isTransit ? "outside-to-outside" : "inside-from-outside", "icmp-unmatched", "tcp-not-syn")
+    }
     if key.isAnswer { return .drop("icmp-unmatched") }
     if key.kind == .tcp, !Connection.begins(datagram) { return .drop("tcp-not-syn") }
-    if let home { return reachOutsideAddress(datagram, key, home, seen) }
-    let way = setup.route(to: key.destination.host)
-    if isOutside {
-      return .drop(
-        way.map { setup.interfaces[$0.interface].isOutside } == false ? "inside-from-outside" : "outside-to-outside")
-    }
-    return masquerade(datagram, key, way, seen)
+    return home.map { reachOutsideAddress(datagram, key, $0) } ?? masquerade(datagram, key, way)
   }
 
   /// Our own address: echo as configured, all else dropped silently.
   private mutating func ourselves(_ datagram: Datagram, _ key: Key, _ home: Int) -> Answer {
-    guard key.kind == .echo, !key.isAnswer, setup.interfaces[home].ping else {
+    // Answering pieces would mean putting them together.
+    guard key.kind == .echo, !key.isAnswer, setup.interfaces[home].ping, !datagram.isFragment else {
       return .drop("to-us", "tcp-not-syn", "icmp-unmatched")
     }
     var body = Array(datagram.bytes[datagram.header...])
@@ -33,7 +33,7 @@ extension Model {
   }
 
   /// From either side to an outside address of ours: forward, then mapping with its filtering.
-  private mutating func reachOutsideAddress(_ datagram: Datagram, _ key: Key, _ home: Int, _ seen: Answer) -> Answer {
+  private mutating func reachOutsideAddress(_ datagram: Datagram, _ key: Key, _ home: Int) -> Answer {
     let isOutside = setup.interfaces[key.interface].isOutside
     if let forward = setup.forward(key.kind, key.destination) {
       func holds(_ list: [Setup.Prefix]) -> Bool { list.contains { $0.contains(key.source.host) } }
@@ -42,16 +42,18 @@ extension Model {
       }
       guard isOutside || forward.hairpin else { return .drop("hairpin-off") }
       let port = key.kind == .echo ? 0 : forward.targetPort(of: key.destination.port)!
-      return open(datagram, key, home, target: Peer(forward.target, port), hidesClient: forward.hidesClient, seen)
+      return open(datagram, key, home, target: Peer(forward.target, port), hidesClient: forward.hidesClient)
     }
     if key.kind != .echo, let (id, mapping) = mapping(key.kind, outside: key.destination) {
       // Filtering guards against outsiders; inside hosts reach a mapping by its outside endpoint (RFC 4787 REQ-9).
       guard !isOutside || admits(id, mapping, key.source) else {
         return refuse(datagram, key, "filtered")
       }
-      return open(datagram, key, home, target: mapping.inside, through: id, hidesClient: false, seen)
+      return open(datagram, key, home, target: mapping.inside, through: id, hidesClient: false)
     }
-    if key.kind == .echo, setup.interfaces[home].ping, setup.interfaces[home].addresses.contains(key.destination.host) {
+    if key.kind == .echo, setup.interfaces[home].ping, !datagram.isFragment,
+      setup.interfaces[home].addresses.contains(key.destination.host)
+    {
       return ourselves(datagram, key, home)
     }
     return isOutside ? refuse(datagram, key, "no-forward") : .drop("to-us")
@@ -82,7 +84,7 @@ extension Model {
 
   /// A session towards an inside endpoint, by a forward or a mapping, from outside or from inside (hairpin).
   private mutating func open(
-    _ datagram: Datagram, _ key: Key, _ home: Int, target: Peer, through: Int? = nil, hidesClient: Bool, _ seen: Answer
+    _ datagram: Datagram, _ key: Key, _ home: Int, target: Peer, through: Int? = nil, hidesClient: Bool
   ) -> Answer {
     let route = setup.route(to: target.host)
     if let answer = obstacle(datagram, from: key.interface, to: route) { return answer }
@@ -95,7 +97,7 @@ extension Model {
     let isHairpin = !setup.interfaces[key.interface].isOutside
     if isHairpin && !hidesClient {
       let remote = key.destination
-      guard let id = clientMapping(key, at: key.destination.host, on: home, remote: remote, seen) else {
+      guard let id = clientMapping(key, at: key.destination.host, on: home, remote: remote) else {
         return noPort(datagram, key)
       }
       used.append(id)
@@ -109,7 +111,7 @@ extension Model {
       }
       // Only a forward may change the client's port: what comes in by a mapping keeps it, or does not come in.
       if through == nil, !isFree(client.port) {
-        let chosen = Self.sourcePort(seen) ?? 0
+        let chosen = Self.source(seen)?.port ?? 0
         guard let port = chosen >= 1024 && isFree(chosen) ? chosen : (1024...65535).first(where: isFree) else {
           return noPort(datagram, key)
         }
@@ -130,18 +132,23 @@ extension Model {
 
   /// From inside to the outside.
   private mutating func masquerade(
-    _ datagram: Datagram, _ key: Key, _ route: (interface: Int, nextHop: Host)?, _ seen: Answer
+    _ datagram: Datagram, _ key: Key, _ route: (interface: Int, nextHop: Host)?
   ) -> Answer {
     if datagram.ttl > 1, let route, masquerade(key.interface, route.interface) == nil { return .drop("no-masquerade") }
     if let answer = obstacle(datagram, from: key.interface, to: route) { return answer }
     let way = route!
-    let address = setup.interfaces[way.interface].addresses[0]
-    guard let id = clientMapping(key, at: address, on: way.interface, remote: key.destination, seen) else {
+    let rule = masquerade(key.interface, way.interface)!
+    var reply = Key(
+      interface: way.interface, kind: key.kind, isAnswer: key.kind == .echo, source: key.destination,
+      destination: key.source)
+    // Sent to, and answered, without translation (RFC 6888 REQ-6).
+    if rule.except.contains(where: { $0.contains(key.destination.host) }) {
+      return start(datagram, [key, reply], [], way)
+    }
+    guard let id = clientMapping(key, at: address(of: key, rule), on: way.interface, remote: key.destination) else {
       return noPort(datagram, key)
     }
-    let reply = Key(
-      interface: way.interface, kind: key.kind, isAnswer: key.kind == .echo, source: key.destination,
-      destination: mappings[id]!.outside)
+    reply.destination = mappings[id]!.outside
     return start(datagram, [key, reply], [id], way)
   }
 
@@ -162,7 +169,8 @@ extension Model {
     }
     let kind = keys[0].kind
     let idle = kind == .echo ? setup.icmp : keys[0].destination.port == 53 ? setup.dns : setup.udp
-    var session = Session(keys: keys, mappings: used, idle: idle)
+    lastNumber += 1
+    var session = Session(keys: keys, number: lastNumber, mappings: used, idle: idle)
     if kind == .tcp {
       session.connection = Connection(datagram)
       session.due = due(in: setup.transitory)...due(in: setup.transitory)
@@ -172,7 +180,7 @@ extension Model {
     sessions.append(session)
     // A SYN that goes out meanwhile opens the connection, and the one that waited is forgotten.
     unsolicited.removeAll { keys.contains($0.key) }
-    return leave(datagram, as: keys[1], to: way)
+    return leave(datagram, by: sessions.count - 1, 0, to: way)
   }
 
   // MARK: Ports
@@ -182,38 +190,58 @@ extension Model {
   }
 
   /// The mapping by which an inside endpoint is known at an outside address, made if need be; nil: no port is left.
-  private mutating func clientMapping(_ key: Key, at address: Host, on outside: Int, remote: Peer, _ seen: Answer)
+  private mutating func clientMapping(_ key: Key, at address: Host, on outside: Int, remote: Peer)
     -> Int?
   {
     var rule = masquerade(key.interface, outside)
-    let fixed = rule == nil || key.kind == .echo ? nil : ownEndpoint(key, address, outside)
+    let fixed = rule == nil ? nil : ownEndpoint(key, address, outside)
     // Hairpin by another outside address than the masquerade's: no masquerade applies there.
-    if fixed == nil, address != setup.interfaces[outside].addresses[0] { rule = nil }
+    if fixed == nil, let own = rule, !addresses(own).contains(address) { rule = nil }
+    let address = fixed?.host ?? rule.map { self.address(of: key, $0) } ?? address
     let mappingRule = fixed != nil ? .endpointIndependent : rule?.mapping ?? .endpointIndependent
     let known = mappings.first {
       let mapping = $0.value
       return mapping.kind == key.kind && mapping.inside == key.source && mapping.insideInterface == key.interface
-        && mapping.outside.host == fixed?.host ?? address && mappingRule.matches(remote, mapping.remote)
+        && mapping.outside.host == address && mappingRule.matches(remote, mapping.remote)
     }
     if let known { return known.key }
     let pool = rule?.pool ?? 1024...65535
     // A port in quarantine comes back to its owner.
     let former = quarantine.first {
-      $0.kind == key.kind && $0.owner == key.source && $0.outside.port == Self.sourcePort(seen)
+      $0.kind == key.kind && $0.owner == key.source && $0.outside.port == Self.source(seen)?.port
         && $0.outside.host == address
     }
-    guard let outside = fixed ?? former?.outside ?? choose(key, address, pool, keeps: rule != nil, seen) else {
+    guard let outside = fixed ?? former?.outside ?? choose(key, address, pool, keeps: rule != nil) else {
       return nil
     }
-    nextMapping += 1
-    mappings[nextMapping] = Mapping(
+    lastNumber += 1
+    mappings[lastNumber] = Mapping(
       kind: key.kind, insideInterface: key.interface, inside: key.source, outside: outside, remote: remote,
       filtering: rule?.filtering ?? .addressAndPortDependent)
-    return nextMapping
+    return lastNumber
+  }
+
+  private func addresses(_ rule: Setup.Masquerade) -> [Host] {
+    rule.externals.isEmpty ? [setup.interfaces[setup.index(rule.to)].addresses[0]] : rule.externals
+  }
+
+  /// The outside address of an inside host: any of the pool at first, and that one ever after (RFC 4787 REQ-2).
+  private mutating func address(of key: Key, _ rule: Setup.Masquerade) -> Host {
+    let pool = addresses(rule)
+    let pair = Pair(from: rule.from, to: rule.to, host: key.source.host)
+    if let known = pairs[pair] { return known }
+    let outside = setup.index(rule.to)
+    // A forward's target may send from another one.
+    let drawn = pool.first { (ownEndpoint(key, $0, outside)?.host ?? $0) == Self.source(seen)?.host } ?? pool[0]
+    if ownEndpoint(key, drawn, outside) == nil, Self.source(seen)?.host == drawn {
+      pairs[pair] = drawn
+    }
+    return drawn
   }
 
   /// The target of a one-to-one forward sends from that forward's outside address and port (the first in the file).
   private func ownEndpoint(_ key: Key, _ address: Host, _ outside: Int) -> Peer? {
+    if key.kind == .echo { return nil }
     for forward in setup.forwards
     where forward.isEnabled && forward.isOneToOne && forward.kinds.contains(key.kind)
       && forward.target == key.source.host && setup.homeInterface(of: forward) == outside
@@ -229,7 +257,7 @@ extension Model {
   }
 
   /// The source port is kept if it is in the pool and free; else any in the pool, of the same class, then parity.
-  private func choose(_ key: Key, _ address: Host, _ pool: ClosedRange<UInt16>, keeps: Bool, _ seen: Answer) -> Peer? {
+  private func choose(_ key: Key, _ address: Host, _ pool: ClosedRange<UInt16>, keeps: Bool) -> Peer? {
     let wanted = key.source.port
     func fits(_ port: UInt16, surely: Bool = false) -> Bool {
       pool.contains(port) && isFree(key.kind, Peer(address, port), for: key.source, surely: surely)
@@ -237,7 +265,7 @@ extension Model {
     if keeps, fits(wanted, surely: true) { return Peer(address, wanted) }
     func rank(_ port: UInt16) -> Int { (port < 1024) != (wanted < 1024) ? 0 : port % 2 != wanted % 2 ? 1 : 2 }
     func best(surely: Bool) -> Int { pool.reduce(-1) { fits($1, surely: surely) ? max($0, rank($1)) : $0 } }
-    if let chosen = Self.sourcePort(seen), fits(chosen) {
+    if let chosen = Self.source(seen)?.port, fits(chosen) {
       if chosen == wanted || !keeps || rank(chosen) == 2 || rank(chosen) >= best(surely: true) {
         return Peer(address, chosen)
       }
@@ -258,11 +286,16 @@ extension Model {
       }
   }
 
-  /// The source port, or echo identifier, that the engine's frame left with.
-  static func sourcePort(_ seen: Answer) -> UInt16? {
-    guard seen.verdict == .forward || seen.verdict == .split, let frame = seen.frames.first, frame.bytes.count > 14,
-      let out = Datagram(frame.bytes[14...]), out.size >= 8
+  /// What the engine's frame became.
+  static func datagram(_ seen: Answer) -> Datagram? {
+    guard seen.verdict == .forward || seen.verdict == .split, let frame = seen.frames.first, frame.bytes.count > 14
     else { return nil }
-    return out.word(out.number == 1 ? 4 : 0)
+    return Datagram(frame.bytes[14...])
+  }
+
+  /// The source that it left with; of echo the identifier.
+  static func source(_ seen: Answer) -> Peer? {
+    guard let out = datagram(seen), out.size >= 8 else { return nil }
+    return Peer(out.source, out.word(out.number == 1 ? 4 : 0))
   }
 }

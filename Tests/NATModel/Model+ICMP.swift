@@ -4,7 +4,7 @@ extension Model {
   // MARK: Errors of others
 
   /// An error about a session goes back the way of what it quotes, with everything in the quote reverted (RFC 5508).
-  mutating func receiveError(_ datagram: Datagram, on interface: Int, _ seen: Answer) -> Answer {
+  mutating func receiveError(_ datagram: Datagram, on interface: Int) -> Answer {
     guard InternetChecksum.isValid(datagram.bytes[datagram.header...]) else { return .drop("malformed-icmp") }
     guard let quoted = quote(of: datagram), let key = sentBack(quoted, interface),
       let session = sessions.first(where: { $0.keys.contains(key) }), let direction = session.keys.firstIndex(of: key)
@@ -72,11 +72,11 @@ extension Model {
   // MARK: Errors of our own
 
   /// An ICMP error to the sender of `datagram`: from the ingress interface's address, 576 bytes at most, limited to
-  /// 50 a second and a burst of 100 for each destination, and never about another error (RFC 1122 3.2.2).
+  /// 50 a second and a burst of 100 for each destination, and never about another error or a later piece (RFC 1122 3.2.2).
   mutating func error(_ type: UInt8, _ code: UInt8, rest: UInt32 = 0, about datagram: Datagram, from ingress: Int)
     -> [Frame]
   {
-    if datagram.number == 1, ![0, 8].contains(datagram.byte(0)) { return [] }
+    if datagram.fragmentOffset > 0 || datagram.number == 1 && ![0, 8].contains(datagram.byte(0)) { return [] }
     let destination = datagram.source
     var (left, at) = allowance[destination] ?? (100, now)
     left = min(100, left + Double(now - at) * 0.05)
@@ -143,7 +143,7 @@ extension Datagram {
     let start = header + 8
     let length = self[16, start + 2]
     guard var quoted = Datagram(unchecked: Array(bytes[start...])) else { return }
-    quoted.rewrite(isQuote: true) {
+    quoted.rewrite(isPart: true) {
       $0.source = source.host
       $0.destination = destination.host
       if kind == .echo {

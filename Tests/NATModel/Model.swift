@@ -17,11 +17,19 @@ package struct Model {
   package struct Session: Sendable {
     /// Original and reply direction. A frame of one becomes what comes back by the other, turned round.
     package var keys: [Key]
+    /// Told apart from an earlier one between the same ends.
+    var number: Int
     var mappings: [Int]
     var idle: Int
     /// When it ends, in milliseconds; a range where TCP leaves it open.
     package var due: ClosedRange<Int> = 0...0
     var connection: Connection?
+  }
+
+  struct Pair: Hashable {
+    var from: String
+    var to: String
+    var host: Host
   }
 
   struct Mapping {
@@ -46,7 +54,7 @@ package struct Model {
   }
 
   package struct Answer: Sendable {
-    package enum Verdict: Sendable { case forward, split, consume, drop, other }
+    package enum Verdict: Sendable { case forward, split, consume, drop, hold, other }
     package var verdict: Verdict
     /// Any of these is right.
     package var reasons: Set<String> = []
@@ -68,12 +76,21 @@ package struct Model {
   package internal(set) var now = 0
   package internal(set) var sessions: [Session] = []
   var mappings: [Int: Mapping] = [:]
-  var nextMapping = 0
+  /// Of mappings and sessions.
+  var lastNumber = 0
   var quarantine: [(kind: Setup.Kind, outside: Peer, owner: Peer, until: ClosedRange<Int>)] = []
   /// SYNs that nobody asked for and that wait for their answer (RFC 5382 REQ-4).
   var unsolicited: [(due: Int, key: Key, datagram: Datagram)] = []
   /// What is left of the allowance for ICMP errors, by destination.
   var allowance: [Host: (left: Double, at: Int)] = [:]
+
+  /// Datagrams in pieces, and identifications in use: see `Model+Pieces.swift`.
+  var pieces: [Pieces] = []
+  var identifications: [Identification] = []
+  /// Which address of a pool an inside host has (RFC 4787 REQ-2, "paired").
+  var pairs: [Pair: Host] = [:]
+  /// What the engine has made of the frame in hand.
+  var seen = Answer(.other)
 
   package init(_ setup: Setup) { self.setup = setup }
 
@@ -91,6 +108,7 @@ package struct Model {
       frames += error(3, 3, about: waiting.datagram, from: waiting.key.interface)
     }
     now = max(now, time)
+    pieces.removeAll { $0.due <= now }
     for session in sessions.sorted(by: { $0.due.upperBound < $1.due.upperBound })
     where session.due.lowerBound <= now && (session.due.upperBound <= now || !isLive(session)) {
       end(session)
@@ -117,25 +135,25 @@ package struct Model {
   // MARK: A frame
 
   package mutating func receive(_ frame: [UInt8], on interface: Int, seen: Answer) -> Answer {
+    self.seen = seen
     guard frame.count >= 14 else { return .drop("truncated") }
     guard frame.starts(with: setup.interfaces[interface].station.bytes) else { return .drop("not-our-mac") }
     guard frame[12] == 8, frame[13] == 0 else { return .drop("unknown-ethertype") }
     guard let datagram = Datagram(frame[14...]) else { return .drop("malformed-ipv4", "truncated") }
     if let reason = optionMistake(datagram) { return .drop(reason) }
     if isMartian(datagram, on: interface) { return .drop("martian") }
-    if datagram.isFragment { return .drop("fragment") }
+    if datagram.isFragment, [1, 6, 17].contains(datagram.number) { return receivePiece(datagram, on: interface) }
     if let reason = transportMistake(datagram) { return .drop(reason) }
     switch (datagram.number, datagram.byte(0)) {
-    case (6, _): return receive(datagram, key(datagram, .tcp, interface), seen)
-    case (17, _): return receive(datagram, key(datagram, .udp, interface), seen)
-    case (1, 0), (1, 8): return receive(datagram, key(datagram, .echo, interface), seen)
-    case (1, 3), (1, 11), (1, 12): return receiveError(datagram, on: interface, seen)
+    case (6, _), (17, _), (1, 0), (1, 8): return receive(datagram, key(datagram, interface))
+    case (1, 3), (1, 11), (1, 12): return receiveError(datagram, on: interface)
     default:
       return relay(datagram, from: interface) ?? .drop("icmp-unsupported", "unknown-protocol", "to-us", "no-masquerade")
     }
   }
 
-  private func key(_ datagram: Datagram, _ kind: Setup.Kind, _ interface: Int) -> Key {
+  func key(_ datagram: Datagram, _ interface: Int) -> Key {
+    let kind: Setup.Kind = datagram.number == 6 ? .tcp : datagram.number == 17 ? .udp : .echo
     let isEcho = kind == .echo
     let isAnswer = isEcho && datagram.byte(0) == 0
     let identifier = isEcho ? datagram.word(4) : 0
@@ -145,16 +163,16 @@ package struct Model {
       destination: Peer(datagram.destination, isEcho ? (isAnswer ? identifier : 0) : datagram.word(2)))
   }
 
-  private mutating func receive(_ datagram: Datagram, _ key: Key, _ seen: Answer) -> Answer {
+  mutating func receive(_ datagram: Datagram, _ key: Key) -> Answer {
     for index in sessions.indices {
-      if let direction = sessions[index].keys.firstIndex(of: key) { return pass(datagram, index, direction, seen) }
+      if let direction = sessions[index].keys.firstIndex(of: key) { return pass(datagram, index, direction) }
     }
     if let answer = relay(datagram, from: key.interface) { return answer }
-    return begin(datagram, key, seen)
+    return begin(datagram, key)
   }
 
   /// A frame of a live session: TTL, MTU, TCP; then it leaves and refreshes.
-  private mutating func pass(_ datagram: Datagram, _ index: Int, _ direction: Int, _ seen: Answer) -> Answer {
+  private mutating func pass(_ datagram: Datagram, _ index: Int, _ direction: Int) -> Answer {
     let key = sessions[index].keys[1 - direction]
     let way = setup.route(to: key.source.host, only: key.interface)
     if let answer = obstacle(datagram, from: sessions[index].keys[direction].interface, to: way) { return answer }
@@ -168,7 +186,7 @@ package struct Model {
     } else {
       sessions[index].due = due(in: sessions[index].idle)...due(in: sessions[index].idle)
     }
-    return leave(datagram, as: key, to: way!)
+    return leave(datagram, by: index, direction, to: way!)
   }
 
   /// TTL, route and MTU, in this order; nil where nothing is in the way.
@@ -185,10 +203,13 @@ package struct Model {
     return .drop("fragmentation-needed", telling: error(3, 4, rest: UInt32(mtu), about: datagram, from: ingress))
   }
 
-  /// The datagram as it goes out: with the ends of `key` turned round.
-  func leave(_ datagram: Datagram, as key: Key, to way: (interface: Int, nextHop: Host)) -> Answer {
+  /// The datagram as a session's direction sends it out: with the ends of the other one turned round.
+  mutating func leave(
+    _ datagram: Datagram, by index: Int, _ direction: Int, to way: (interface: Int, nextHop: Host)
+  ) -> Answer {
+    let key = sessions[index].keys[1 - direction]
     var out = datagram
-    out.rewrite {
+    out.rewrite(isPart: datagram.isFragment) {
       $0.bytes[8] -= 1
       $0.source = key.destination.host
       $0.destination = key.source.host
@@ -199,6 +220,11 @@ package struct Model {
         $0.setWord(2, key.source.port)
       }
     }
+    if datagram.isFragment || out.total > setup.interfaces[way.interface].mtu {
+      out.identification = identify(datagram, sessions[index].keys[direction], leavingAs: out)
+    }
+    if datagram.isFragment { prove(datagram, by: index, direction, out.identification) }
+    out.sealHeader()
     return send(out, to: way)
   }
 

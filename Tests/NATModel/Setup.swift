@@ -98,6 +98,10 @@ package struct Setup: Sendable {
     package var pool: ClosedRange<UInt16> = 1...65535
     package var mapping = Rule.endpointIndependent
     package var filtering = Rule.addressDependent
+    /// A pool in place of the interface's first address.
+    package var externals: [Host] = []
+    /// Destinations that are not translated.
+    package var except: [Prefix] = []
 
     package init(from: String, to: String) {
       self.from = from
@@ -110,7 +114,7 @@ package struct Setup: Sendable {
   package var forwards: [Forward] = []
   package var masquerades: [Masquerade] = []
   /// Seconds.
-  package var (udp, dns, established, transitory, icmp) = (300, 10, 7440, 240, 60)
+  package var (udp, dns, established, transitory, icmp, fragment) = (300, 10, 7440, 240, 60, 15)
   /// Every host of the play that is somebody's neighbour.
   package var neighbors: [Host] = []
 
@@ -123,7 +127,10 @@ package struct Setup: Sendable {
   /// The interface that an outside address of ours lives on; nil where it is none of ours.
   package func home(of host: Host) -> Int? {
     if let own = interfaces.firstIndex(where: { $0.addresses.contains(host) }) { return own }
-    guard forwards.contains(where: { $0.isEnabled && $0.external == host }) else { return nil }
+    guard
+      forwards.contains(where: { $0.isEnabled && $0.external == host })
+        || masquerades.contains(where: { $0.externals.contains(host) })
+    else { return nil }
     return interfaces.firstIndex { $0.isOutside && $0.holds(host) }
   }
 
@@ -167,7 +174,7 @@ package struct Setup: Sendable {
         [interface.\(interface.name)]
         role = "\(interface.isOutside ? "outside" : "inside")"
         device = "\(interface.name)0"
-        address = [\(interface.addresses.map { "\"\($0)/\(interface.prefixLength)\"" }.joined(separator: ", "))]
+        address = \(Self.list(interface.addresses.map { "\($0)/\(interface.prefixLength)" }))
         mac = "\(interface.station)"
         mtu = \(interface.mtu)
         ping = \(interface.ping)
@@ -187,8 +194,10 @@ package struct Setup: Sendable {
         ports = "\(masquerade.pool.lowerBound)-\(masquerade.pool.upperBound)"
         mapping = "\(masquerade.mapping.rawValue)"
         filtering = "\(masquerade.filtering.rawValue)"
+        except = \(Self.list(masquerade.except))
 
         """
+      if !masquerade.externals.isEmpty { text += "external = \(Self.list(masquerade.externals))\n" }
     }
     return text + """
       [timeouts]
@@ -197,8 +206,13 @@ package struct Setup: Sendable {
       tcp-established = "\(established)s"
       tcp-transitory = "\(transitory)s"
       icmp = "\(icmp)s"
+      fragment = "\(fragment)s"
 
       """
+  }
+
+  private static func list<T>(_ items: [T]) -> String {
+    "[" + items.map { "\"\($0)\"" }.joined(separator: ", ") + "]"
   }
 
   private func lines(_ forward: Forward) -> String {
@@ -216,12 +230,11 @@ package struct Setup: Sendable {
         text += "except = \"\(forward.except.map { "\($0)" }.joined(separator: ", "))\"\n"
       }
     }
-    func list(_ prefixes: [Prefix]) -> String { "[" + prefixes.map { "\"\($0)\"" }.joined(separator: ", ") + "]" }
     return text + """
       to = "\(target)"
       source = "\(forward.hidesClient ? "gateway" : "preserve")"
-      allow = \(list(forward.allow))
-      deny = \(list(forward.deny))
+      allow = \(Self.list(forward.allow))
+      deny = \(Self.list(forward.deny))
       hairpin = \(forward.hairpin)
       enabled = \(forward.isEnabled)
 
