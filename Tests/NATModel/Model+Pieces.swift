@@ -37,8 +37,8 @@ struct Identification {
 extension Model {
   mutating func receivePiece(_ piece: Datagram, on interface: Int) -> Answer {
     guard mayMeetSession(piece, interface) else {
-      return relay(piece, from: interface) ?? obstacle(piece, from: interface, to: setup.route(to: piece.destination))
-        ?? .drop("inside-from-outside", "outside-to-outside")
+      if setup.interfaces[interface].isOutside { return .drop("inside-from-outside", "outside-to-outside") }
+      return relay(piece, from: interface) ?? obstacle(piece, from: interface, to: setup.route(to: piece.destination))!
     }
     if let index = pieces.firstIndex(where: { $0.isOf(piece, interface) }) {
       if case .refused(let reasons) = pieces[index].state { return Answer(.drop, reasons: reasons) }
