@@ -47,7 +47,10 @@ struct Contest {
     defer { played += 1 }
     let seconds = Double(arrival.time) / 1000
     let fired = gateway.advance(to: seconds).map { Model.Frame(setup.index($0.interface), $0.bytes) }
-    let expected = model.advance(to: arrival.time, isLive: isLive)
+    let gateway = gateway
+    // Asked for only where the contract leaves an end open, and once.
+    lazy var live = Set(gateway.sessions().map(Ends.init))
+    let expected = model.advance(to: arrival.time) { live.contains(Ends($0)) }
     try compare("timers", fired, expected)
 
     let name = setup.interfaces[arrival.interface].name
@@ -111,16 +114,26 @@ struct Contest {
       verdict, reasons: [outcome.reason.name],
       frames: frames.map { Model.Frame(setup.index($0.interface), $0.bytes) })
   }
+}
 
-  /// Whether the engine still has a session: asked only where the contract leaves its end open.
-  private func isLive(_ session: Model.Session) -> Bool {
-    let original = session.keys[0]
-    let reply = session.keys[1]
-    return gateway.sessions().contains {
-      $0.ipProtocol == (original.kind == .tcp ? 6 : original.kind == .udp ? 17 : 1)
-        && $0.original.interface == original.interface && "\($0.original.source)" == "\(original.source)"
-        && "\($0.original.destination)" == "\(original.destination)" && "\($0.reply.source)" == "\(reply.source)"
-        && "\($0.reply.destination)" == "\(reply.destination)"
+/// What tells a session from every other, to engine and model alike.
+private struct Ends: Hashable {
+  var ipProtocol: UInt8
+  var interface: Int
+  var ends: [SessionEnd]
+
+  init(_ session: Model.Session) {
+    let (original, reply) = (session.keys[0], session.keys[1])
+    ipProtocol = original.kind == .tcp ? 6 : original.kind == .udp ? 17 : 1
+    interface = original.interface
+    ends = [original.source, original.destination, reply.source, reply.destination].map {
+      SessionEnd(.v4(IPv4Address($0.host.number)), $0.port)
     }
+  }
+
+  init(_ session: SessionReport) {
+    ipProtocol = session.ipProtocol
+    interface = session.original.interface
+    ends = [session.original, session.reply].flatMap { [$0.source, $0.destination] }
   }
 }

@@ -163,9 +163,10 @@ extension Model {
   ) -> Answer {
     if isTaken(keys) {
       mappings = mappings.filter { id, _ in sessions.contains { $0.mappings.contains(id) } }
-      let isInside = !setup.interfaces[keys[0].interface].isOutside
-      return .drop(
-        "no-port", "filtered", telling: isInside ? error(3, 13, about: datagram, from: keys[0].interface) : [])
+      // What a mapping admits, but by another outside interface than the session of these ends has: whether that counts
+      // as let in is left open.
+      return seen.reasons == ["filtered"] && setup.interfaces[keys[0].interface].isOutside
+        ? refuse(datagram, keys[0], "filtered") : noPort(datagram, keys[0])
     }
     let kind = keys[0].kind
     let idle = kind == .echo ? setup.icmp : keys[0].destination.port == 53 ? setup.dns : setup.udp

@@ -109,10 +109,10 @@ package struct Model {
     }
     now = max(now, time)
     pieces.removeAll { $0.due <= now }
-    for session in sessions.sorted(by: { $0.due.upperBound < $1.due.upperBound })
-    where session.due.lowerBound <= now && (session.due.upperBound <= now || !isLive(session)) {
-      end(session)
+    let ended = sessions.filter {
+      $0.due.lowerBound <= now && ($0.due.upperBound <= now || !isLive($0))
     }
+    for session in ended.sorted(by: { $0.due.upperBound < $1.due.upperBound }) { end(session) }
     for index in sessions.indices where sessions[index].due.lowerBound <= now {
       sessions[index].due = now + 1...sessions[index].due.upperBound
     }
