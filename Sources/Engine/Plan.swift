@@ -273,6 +273,8 @@ public struct MasqueradePlan: Sendable, Equatable {
   public var to: Int
   /// Outside addresses, of which every inside host keeps one; empty: the first address of `to`.
   public var externals: [IPv4Address] = []
+  /// Outside IPv6 address; nil: IPv6 is not masqueraded.
+  public var external6: IPv6Address?
   /// Destinations that are sent to without translation.
   public var except: [IPv4Prefix] = []
   /// Outside ports to choose from, less the forwards.

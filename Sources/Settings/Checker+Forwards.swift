@@ -66,10 +66,18 @@ extension Checker {
         draft.targetPorts = target.ports
         checkCounts(draft, target)
         draft.cut(all: ports.piece)
-      } else if let external = fields["external"] {
-        fail(external, "external is an IPv4 address, and to has none; write on, the outside interface")
       }
-      if let six = targets.six { draft.plan.pinhole = pinhole(six, draft, protocols ?? [], ports.piece) }
+      if let external = fields["external"], let outside,
+        (outside.external6 == nil) != (targets.six == nil)
+          || outside.external6 != nil && target != nil
+      {
+        let (own, other) = outside.external6 == nil ? ("IPv4", "IPv6") : ("IPv6", "IPv4")
+        let what = targets.four != nil && targets.six != nil ? "an address of each family" : "an \(other) address"
+        fail(external, "external is an \(own) address, and to has \(what); write one of the same family, or on")
+      }
+      if let six = targets.six {
+        draft.plan.pinhole = pinhole(six, draft, protocols ?? [], ports.piece, at: outside?.external6)
+      }
       if draft.plan.spans.isEmpty, draft.plan.pinhole?.ports.isEmpty ?? true, errors.count == errorsBefore,
         let except = fields["except"]
       {
@@ -181,7 +189,7 @@ extension Checker {
 
   /// `on` or `external`: required, one of the two.
   private mutating func outsideOfForward(_ fields: Fields) -> (
-    interface: Int, externals: [IPv4Address], isOnInterface: Bool
+    interface: Int, externals: [IPv4Address], isOnInterface: Bool, external6: IPv6Address?
   )? {
     let names = plan.interfaces.indices.filter { notes[$0].role == .outside }.map { plan.interfaces[$0].name }
     let example = quoted(names.first ?? "wan")
@@ -195,10 +203,13 @@ extension Checker {
       return nil
     case (.some, nil):
       guard let piece = string(fields, "on", like: example) else { return nil }
-      return interface(piece, "on", role: .outside).map { ($0, plan.interfaces[$0].addresses.map(\.address), true) }
+      return interface(piece, "on", role: .outside).map {
+        ($0, plan.interfaces[$0].addresses.map(\.address), true, nil)
+      }
     case (nil, .some):
       guard let piece = string(fields, "external", like: "\"203.0.113.5\"") else { return nil }
-      return externalAddress(piece).map { ($0.interface, [$0.address], false) }
+      if piece.text.contains(":") { return external6(piece).map { ($0.interface, [], false, $0.address) } }
+      return externalAddress(piece).map { ($0.interface, [$0.address], false, nil) }
     }
   }
 

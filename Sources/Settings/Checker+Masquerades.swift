@@ -27,7 +27,7 @@ extension Checker {
       masquerade.otherProtocols = boolean(fields, "other-protocols") ?? masquerade.otherProtocols
       masquerade.helper = choice(fields, "helper", of: Helper.allCases)
       masquerade.except = exceptions(fields)
-      if let to { masquerade.externals = externals(fields, to) }
+      if let to { (masquerade.externals, masquerade.external6) = externals(fields, to) }
       guard let from, let to else {
         areMasqueradesKnown = false
         continue
@@ -38,7 +38,7 @@ extension Checker {
         continue
       }
       lines[SIMD2(from, to)] = fields.place.line
-      if plan.interfaces[to].addresses.isEmpty, notes[to].areAddressesKnown {
+      if plan.interfaces[to].addresses.isEmpty, masquerade.external6 == nil, notes[to].areAddressesKnown {
         let place = fields["to"]?.place ?? fields.place
         fail(place, "\(plan.interfaces[to].name) has no IPv4 address to masquerade as; add one to its address list")
       }

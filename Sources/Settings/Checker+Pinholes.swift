@@ -33,7 +33,8 @@ extension Checker {
 
   /// The pinhole of a forward: the ports of the target that its outside ports, less `except`, lead to.
   mutating func pinhole(
-    _ target: ForwardTarget6, _ draft: ForwardDraft, _ protocols: ForwardPlan.Protocols, _ all: Piece
+    _ target: ForwardTarget6, _ draft: ForwardDraft, _ protocols: ForwardPlan.Protocols, _ all: Piece,
+    at external: IPv6Address?
   ) -> PinholePlan {
     if case .range(let range) = target.ports {
       let count = draft.plan.isWholeHost ? PortRange.all.count : draft.items.reduce(0) { $0 + $1.ports.count }
@@ -43,9 +44,13 @@ extension Checker {
           "\(count) outside ports do not match \(range.count) target ports (\(range.text)); write as many of both")
       }
     }
+    let spans = draft.runs(to: target.ports, all: all).map(\.span)
     var pinhole = PinholePlan(
-      target: target.address, protocols: protocols,
-      ports: PortRange.merged(draft.runs(to: target.ports, all: all).map(\.span.targets)))
+      target: target.address, protocols: protocols, ports: PortRange.merged(spans.map(\.targets)))
+    if let external {
+      pinhole.external = external
+      pinhole.spans = spans
+    }
     pinhole.allow = draft.allow6.compactMap { IPv6Prefix($0)?.networkPrefix }
     pinhole.deny = draft.deny6.compactMap { IPv6Prefix($0)?.networkPrefix }
     // Everybody is everybody.
@@ -81,21 +86,43 @@ extension Checker {
     var earlier: [IPv6Address: [Int]] = [:]
     for (index, draft) in drafts.enumerated() where draft.isGood && draft.plan.isEnabled {
       guard let pinhole = draft.plan.pinhole else { continue }
-      for other in earlier[pinhole.target] ?? [] {
+      for other in earlier[pinhole.place] ?? [] {
         let first = drafts[other].plan
         guard let theirs = first.pinhole, first.isWholeHost == draft.plan.isWholeHost,
           first.interface == draft.plan.interface, !theirs.protocols.isDisjoint(with: pinhole.protocols),
-          let shared = PortRange.shared(theirs.ports, pinhole.ports), let piece = draft.target6Piece
+          let shared = PortRange.shared(theirs.claims, pinhole.claims), let piece = draft.target6Piece
         else { continue }
         fail(
           piece,
-          "port \(shared.text) of \(pinhole.target) belongs to forward \(quoted(first.name)) (line \(first.line)) "
+          "port \(shared.text) of \(pinhole.place) belongs to forward \(quoted(first.name)) (line \(first.line)) "
             + "already; take it out of one of the two")
         break
       }
-      earlier[pinhole.target, default: []].append(index)
+      earlier[pinhole.place, default: []].append(index)
     }
   }
+
+  /// An outside interface's own IPv6 address, which something is translated at.
+  mutating func external6(_ piece: Piece, on interface: Int? = nil) -> (interface: Int, address: IPv6Address)? {
+    let outside = plan.interfaces.indices.filter { notes[$0].role == .outside && (interface ?? $0) == $0 }
+    let own = outside.flatMap { index in plan.interfaces[index].addresses6.map { (index, $0.address) } }
+      .filter { !$0.1.isLinkLocal }
+    guard plan.mode == .dedicated else {
+      fail(piece, "in mode \"alongside\" IPv6 is the host's; write an IPv4 address")
+      return nil
+    }
+    if let address = IPv6Address(piece.text), let place = own.first(where: { $0.1 == address }) { return place }
+    guard outside.allSatisfy({ notes[$0].areAddressesKnown }) else { return nil }
+    let hint = own.isEmpty ? "add one to its address list" : "write " + own.map { "\($0.1)" }.joined(separator: " or ")
+    fail(piece, "\(quoted(piece.text)) is no IPv6 address of an outside interface; \(hint)")
+    return nil
+  }
+}
+
+extension PinholePlan {
+  /// The address that clients send to, and its ports.
+  fileprivate var place: IPv6Address { external ?? target }
+  fileprivate var claims: [PortRange] { external == nil ? ports : PortRange.merged(spans.map(\.ports)) }
 }
 
 extension PortSpan {

@@ -14,18 +14,27 @@ extension Checker {
     }
   }
 
-  /// `external` of a masquerade: addresses, ranges and prefixes of the outside interface, in the order of the file.
-  mutating func externals(_ fields: Fields, _ to: Int) -> [IPv4Address] {
+  /// `external` of a masquerade: addresses, ranges and prefixes of the outside interface, in the order of the file; and one
+  /// IPv6 address of its own, by which IPv6 is masqueraded too.
+  mutating func externals(_ fields: Fields, _ to: Int) -> (four: [IPv4Address], six: IPv6Address?) {
     let example = "[\"203.0.113.5\", \"203.0.113.16-203.0.113.19\", \"203.0.113.32/29\"]"
-    guard let node = fields["external"], let pieces = strings(fields, "external", like: example) else { return [] }
+    guard let node = fields["external"], let pieces = strings(fields, "external", like: example) else {
+      return ([], nil)
+    }
     if pieces.isEmpty { fail(node, "external is empty; list addresses like \(example), or leave it out") }
     var seen: Set<IPv4Address> = []
     var result: [IPv4Address] = []
+    var six: IPv6Address?
     for piece in pieces {
+      if piece.text.contains(":") {
+        if six != nil { fail(piece, "external has an IPv6 address already; list one") }
+        six = six ?? external6(piece, on: to)?.address
+        continue
+      }
       guard let range = addressRange(piece) else { continue }
       guard range.count + result.count <= Self.poolLimit else {
         fail(piece, "external has more than \(Self.poolLimit) addresses; list fewer")
-        return []
+        return ([], six)
       }
       for value in range {
         let address = IPv4Address(value)
@@ -37,7 +46,7 @@ extension Checker {
         result.append(address)
       }
     }
-    return result
+    return (result, six)
   }
 
   /// "ADDRESS", "FIRST-LAST" or "PREFIX/LENGTH".

@@ -15,6 +15,9 @@ extension Checker {
       let inside = translated(fields, "inside", like: "\"fd01:203:405::/48\"")
       let outside = translated(fields, "outside", like: "\"2001:db8:1::/48\"")
       guard let on, let inside, let outside else { continue }
+      if plan.mode == .alongside {
+        fail(fields.place, "in mode \"alongside\" IPv6 is the host's; leave [[prefix-translation]] out")
+      }
       if plan.interfaces[on].addresses6.isEmpty, notes[on].areAddressesKnown {
         let place = fields["on"]?.place ?? fields.place
         fail(place, "\(plan.interfaces[on].name) has no IPv6 address; add one to its address list")

@@ -123,7 +123,7 @@ extension SettingsFile {
     let place: (String, Document) =
       forward.isOnInterface
       ? ("on", .text(plan.interfaces[forward.interface].name))
-      : ("external", .text(forward.externals.first?.description ?? ""))
+      : ("external", .text(forward.pinhole?.external?.description ?? forward.externals.first?.description ?? ""))
     let suffix =
       switch draft.targetPorts {
       case .same: ""
@@ -154,9 +154,9 @@ extension SettingsFile {
       ("to", .text(plan.interfaces[masquerade.to].name)),
       (
         "external",
-        masquerade.externals.isEmpty
+        masquerade.externals.isEmpty && masquerade.external6 == nil
           ? .absent("the first address of \(plan.interfaces[masquerade.to].name)")
-          : .list(Self.runs(masquerade.externals).map { .text($0) })
+          : .list((Self.runs(masquerade.externals) + (masquerade.external6.map { ["\($0)"] } ?? [])).map { .text($0) })
       ),
       ("except", .list(masquerade.except.map { .text($0.description) })),
       ("ports", .text(Self.list(masquerade.pool))),

@@ -72,7 +72,9 @@ func unmark(_ text: String) -> (text: String, places: [Place]) {
 
 /// Every kind of mistake is found where it is, alone, and with what would be right.
 @Suite struct MistakeTests {
-  @Test(arguments: engineMistakes + interfaceMistakes + routeMistakes + ipv6Mistakes + prefixMistakes)
+  @Test(
+    arguments: engineMistakes + interfaceMistakes + routeMistakes + ipv6Mistakes + prefixMistakes + translation6Mistakes
+  )
   func gatewayMistake(_ mistake: Mistake) { check(mistake) }
 
   @Test(arguments: forwardMistakes + masqueradeMistakes + triggerMistakes)

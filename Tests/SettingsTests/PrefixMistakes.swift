@@ -16,6 +16,37 @@ private let six =
     """
 private let good = translation("\"uplink\"", "\"fd01:203:405::/48\"", "\"2001:db8:b::/48\"")
 
+private func forward(external: String, to: String) -> String {
+  "[[forward]]\nname = \"six\"\nprotocol = \"tcp\"\nexternal = \(external)\nports = \"80\"\nto = \(to)\n"
+}
+
+let translation6Mistakes: [Mistake] = [
+  Mistake(
+    "IPv6 forward at an address of nobody", says: "write 2001:db8:9::1",
+    text: six + forward(external: "▸\"2001:db8:9::2\"", to: "\"fd01:203:405:1::5\"")),
+  Mistake(
+    "IPv6 forward to an IPv4 target", says: "external is an IPv6 address, and to has an IPv4 address; write",
+    text: six + forward(external: "▸\"2001:db8:9::1\"", to: "\"192.168.1.10\"")),
+  Mistake(
+    "IPv6 forward to both families", says: "and to has an address of each family",
+    text: six + forward(external: "▸\"2001:db8:9::1\"", to: "[\"192.168.1.10\", \"fd01:203:405:1::5\"]")),
+  Mistake(
+    "IPv4 forward to an IPv6 target", says: "external is an IPv4 address, and to has an IPv6 address; write",
+    text: six + forward(external: "▸\"203.0.113.1\"", to: "\"fd01:203:405:1::5\"")),
+  Mistake(
+    "two IPv6 forwards of one port", says: "port 80 of 2001:db8:9::1 belongs to forward \"six\" (line",
+    text: six + forward(external: "\"2001:db8:9::1\"", to: "\"fd01:203:405:1::5\"")
+      + forward(external: "\"2001:db8:9::1\"", to: "▸\"[fd01:203:405:1::5]:81\"").replacing(
+        "\"six\"", with: "\"seven\"")),
+  Mistake(
+    "IPv6 masquerade at another interface's address", says: "no IPv6 address of an outside interface; add one",
+    text: six + "[[masquerade]]\nfrom = \"lan\"\nto = \"wan\"\nexternal = ▸\"2001:db8:9::1\"\n"),
+  Mistake(
+    "two IPv6 addresses to masquerade as", says: "has an IPv6 address already; list one",
+    text: six + "[[masquerade]]\nfrom = \"lan\"\nto = \"uplink\"\n"
+      + "external = [\"2001:db8:9::1\", ▸\"2001:db8:9::1\"]\n"),
+]
+
 let prefixMistakes: [Mistake] = [
   Mistake(
     "prefix translation without its prefixes", says: "has no inside; add inside = \"fd01:203:405::/48\"",

@@ -52,6 +52,43 @@ import Testing
     #expect(file.location(of: .key(of: .prefix(1), "outside")) == Place(line: 21, column: 11))
   }
 
+  @Test func translationOfIPv6Ports() throws {
+    let text =
+      twoInterfaces + """
+        [interface.uplink]
+        role = "outside"
+        device = "e5"
+        address = "2001:db8:9::1/64"
+        [interface.dmz]
+        role = "inside"
+        device = "e6"
+        address = "fd01:203:405:1::1/64"
+        [[forward]]
+        name = "six"
+        protocol = "tcp+udp"
+        external = "2001:db8:9::1"
+        ports = "80, 8000-8009"
+        except = "8005"
+        to = "[fd01:203:405:1::5]:9000-9010"
+        [[masquerade]]
+        from = "dmz"
+        to = "uplink"
+        external = "2001:db8:9::1"
+        """
+    let file = try load(text)
+    let pinhole = try #require(file.plan.forwards.first?.pinhole)
+    #expect(pinhole.external == IPv6Address("2001:db8:9::1") && file.plan.forwards[0].protocols.isEmpty)
+    #expect(
+      pinhole.spans == [
+        PortSpan(ports: PortRange(80, 80), target: 9000, isParallel: true),
+        PortSpan(ports: PortRange(8000, 8004), target: 9001, isParallel: true),
+        PortSpan(ports: PortRange(8006, 8009), target: 9007, isParallel: true),
+      ])
+    #expect(file.plan.masquerades[0].external6 == pinhole.external && file.plan.masquerades[0].externals.isEmpty)
+    let again = try load(file.normalised).plan
+    #expect(again.forwards[0].pinhole == pinhole && again.masquerades == file.plan.masquerades)
+  }
+
   @Test func triggers() throws {
     let text =
       masquerade + """

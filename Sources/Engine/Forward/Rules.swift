@@ -12,6 +12,7 @@ public struct Rules: @unchecked Sendable {
   let forwards: ForwardTable
   let pinholes: PinholeTable
   let prefixes: UnsafeBufferPointer<PrefixRule>
+  let translation6: Translation6
   /// By the numbers of the plan's forwards and masquerades.
   let forwardRules: UnsafeBufferPointer<ForwardRule>
   let masquerades: UnsafeBufferPointer<MasqueradeRule>
@@ -61,6 +62,7 @@ public struct Rules: @unchecked Sendable {
     forwards = maker.table()
     reserved = maker.reserved
     pinholes = PinholeTable(plan)
+    translation6 = Translation6(plan)
     prefixes = UnsafeBufferPointer(copying: plan.prefixes.map { PrefixRule($0) })
     forwardRules = UnsafeBufferPointer(
       copying: plan.forwards.map { ForwardRule($0, externals: plan.externals(of: $0), plan.timeouts) })
@@ -93,6 +95,7 @@ public struct Rules: @unchecked Sendable {
     routes6.release()
     forwards.release()
     prefixes.deallocate()
+    translation6.release()
     for rule in forwardRules { rule.release() }
     forwardRules.deallocate()
     for rule in masquerades { rule.release() }

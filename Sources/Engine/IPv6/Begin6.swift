@@ -6,6 +6,19 @@ struct Draft6 {
   var ports: UInt32
   var hop: RouteTable6.Hop
   var origin: Origin
+  var choice: PortChoice6
+
+  init(
+    source: IPv6Address, destination: IPv6Address, ports: UInt32, hop: RouteTable6.Hop, origin: Origin,
+    choice: PortChoice6? = nil
+  ) {
+    self.source = source
+    self.destination = destination
+    self.ports = ports
+    self.hop = hop
+    self.origin = origin
+    self.choice = choice ?? PortChoice6(keepsOwn: true, pool: UnsafeBufferPointer(start: nil, count: 0))
+  }
 }
 
 /// What an IPv6 packet that belongs to no session may begin.
@@ -22,8 +35,9 @@ extension Rules {
       ? entering(key, from: source, to: destination) : leaving(key, from: source, to: destination)
   }
 
-  /// From outside: to an inside address, by a pinhole, or not at all (RFC 6092 REC-11).
+  /// From outside: to an inside address by a pinhole, to one of ours by a forward, or not at all (RFC 6092 REC-11).
   private func entering(_ key: FlowKey, from source: IPv6Address, to destination: IPv6Address) -> Beginning6 {
+    guard own6[destination] == nil else { return forwarded(key, from: source, to: destination) }
     var target = destination
     if let prefix = prefix(outside: destination), prefix.interface == Int(key.scope) {
       guard let inside = prefix.inside(of: destination) else { return .refused(.untranslatable) }
@@ -44,15 +58,81 @@ extension Rules {
   private func leaving(_ key: FlowKey, from source: IPv6Address, to destination: IPv6Address) -> Beginning6 {
     // An answer without a session is that before all else: the first cause wins (CONTRACT).
     guard key.rest & FlowKey.echoReply == 0 else { return .refused(.icmpUnmatched) }
+    guard own6[destination] == nil else { return forwarded(key, from: source, to: destination) }
     if let prefix = prefix(outside: destination) { return hairpin(key, from: source, to: destination, prefix) }
     // What is not reached inside is nowhere: no inside address leaves as a destination either.
     guard let hop = routes6.find(destination), !isTranslated(destination), interfaces[hop.interface].isOutside else {
       return .refused(.noRoute)
     }
+    if !isTranslated(source), let index = masquerade6(from: Int(key.scope), to: hop.interface) {
+      return masqueraded(key, from: source, to: destination, hop, index)
+    }
     guard let outside = outsideSource(source, over: hop.interface) else { return .refused(.untranslatable) }
     return .session(
       Draft6(source: outside, destination: destination, ports: key.ports, hop: hop, origin: .outbound))
   }
+
+  // MARK: At our own addresses
+
+  private func masquerade6(from inside: Int, to outside: Int) -> Int? {
+    plan.masquerades.firstIndex { $0.from == inside && $0.to == outside && $0.external6 != nil }
+  }
+
+  /// From an address of ours: a forward's target from the forward's, everybody else from the masquerade's.
+  private func masqueraded(
+    _ key: FlowKey, from source: IPv6Address, to destination: IPv6Address, _ hop: RouteTable6.Hop, _ index: Int
+  ) -> Beginning6 {
+    if let entry = translation6.findOutbound(source, key.ipProtocol, key.sourcePort.bigEndian),
+      plan.forwards[entry.rule].interface == hop.interface, let outside = plan.forwards[entry.rule].pinhole?.external
+    {
+      let ports = key.ports & 0xFFFF_0000 | UInt32(entry.port.bigEndian)
+      return .session(
+        Draft6(source: outside, destination: destination, ports: ports, hop: hop, origin: .masquerade(index)))
+    }
+    guard let own = plan.masquerades[index].external6 else { return .refused(.noMasquerade) }
+    let hasPorts = IPProtocol.hasPorts(key.ipProtocol) || key.ipProtocol == ICMPv6.number
+    guard hasPorts || masquerades[index].otherProtocols && !IPProtocol.coversAddresses(key.ipProtocol) else {
+      return .refused(.unknownProtocol)
+    }
+    return .session(
+      Draft6(
+        source: own, destination: destination, ports: key.ports, hop: hop, origin: .masquerade(index),
+        choice: hasPorts ? choice(key, at: own, from: masquerades[index].pool) : nil))
+  }
+
+  /// To an address of ours: by a forward there, from inside too (hairpin).
+  private func forwarded(_ key: FlowKey, from source: IPv6Address, to destination: IPv6Address) -> Beginning6 {
+    let isFromOutside = interfaces[Int(key.scope)].isOutside
+    guard key.rest & FlowKey.echoReply == 0 else { return .refused(.icmpUnmatched) }
+    guard let entry = translation6.find(destination, key.ipProtocol, key.destinationPort.bigEndian),
+      let six = plan.forwards[entry.rule].pinhole
+    else { return .refused(isFromOutside && translation6.isAt(destination) ? .noForward : .toUs) }
+    let rule = plan.forwards[entry.rule]
+    guard six.allows(source) else { return .refused(.notAllowed) }
+    guard isFromOutside || rule.hairpin else { return .refused(.hairpinOff) }
+    guard !IPProtocol.coversAddresses(key.ipProtocol) else { return .refused(.unknownProtocol) }
+    guard let hop = routes6.find(six.target) else { return .refused(.noRoute) }
+    guard !interfaces[hop.interface].isOutside || rule.source == .gateway else { return .refused(.outsideToOutside) }
+    let hasPorts = key.ipProtocol == IPProtocol.tcp || key.ipProtocol == IPProtocol.udp
+    var draft = Draft6(
+      source: source, destination: six.target,
+      ports: hasPorts ? key.ports & 0xFFFF | UInt32(entry.port.bigEndian) &<< 16 : key.ports, hop: hop,
+      origin: .forward(entry.rule))
+    if rule.source == .gateway {
+      guard let own = sixes[hop.interface]?.firstAddress else { return .refused(.noRoute) }
+      draft.source = own
+    } else if !isFromOutside {
+      draft.source = destination
+    }
+    if hasPorts || key.ipProtocol == ICMPv6.number {
+      // The client's own port, but where that is a forward's at an address of ours.
+      let isReserved = translation6.isReserved(draft.source, key.ipProtocol, key.sourcePort.bigEndian)
+      draft.choice = PortChoice6(keepsOwn: !isReserved, pool: defaultPool)
+    }
+    return .session(draft)
+  }
+
+  // MARK: By a prefix
 
   /// An inside host by its outside address: who asks is seen by his own.
   private func hairpin(
@@ -69,14 +149,15 @@ extension Rules {
   func fate6(of session: UInt32, in flows: Flows) -> Fate {
     let (original, reply) = (flows.sessions.flow(session &<< 1), flows.sessions.flow(session &<< 1 | 1))
     let (key, sides) = (original.key, flows.sessions.sides)
-    let destination = sides.destination(session &<< 1)
-    guard sixes[Int(key.scope)] != nil, own6[destination] == nil,
-      case .session(let draft) = beginning(key, from: sides.source(session &<< 1), to: destination)
+    guard sixes[Int(key.scope)] != nil,
+      case .session(let draft) = beginning(
+        key, from: sides.source(session &<< 1), to: sides.destination(session &<< 1))
     else { return .cut }
     let isSame =
-      draft.hop.interface == Int(reply.key.scope) && draft.ports == original.newPorts
+      draft.hop.interface == Int(reply.key.scope) && draft.ports &>> 16 == original.newPorts &>> 16
       && draft.source == sides.destination(session &<< 1 | 1) && draft.destination == sides.source(session &<< 1 | 1)
-    if isSame { return .kept(draft.origin) }
+    let hasPort = draft.ports == original.newPorts || allows(original.newSourcePort.bigEndian, draft, of: key)
+    if isSame, hasPort { return .kept(draft.origin) }
     return plan.onChange == .keep ? .retargeted : .cut
   }
 }

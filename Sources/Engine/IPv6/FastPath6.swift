@@ -31,6 +31,8 @@ extension Forwarder {
   /// The ports of a key, or `noPorts` where the transport header does not fit or has none.
   @inline(__always)
   static func ports6(_ transport: UnsafeMutableRawPointer, _ ipProtocol: UInt8, _ length: Int) -> UInt64 {
+    // Over IPv6 no UDP datagram is without a checksum (RFC 8200 section 8.1).
+    if ipProtocol == IPProtocol.udp, transport.raw16(UDPHeader.checksumOffset) == 0 { return noPorts }
     if ipProtocol == IPProtocol.tcp || ipProtocol == IPProtocol.udp { return ports(transport, ipProtocol, length) }
     guard ipProtocol == ICMPv6.number, length >= 8, transport.byte(1) == 0 else { return noPorts }
     let identifier = UInt64(transport.raw16(ICMPHeader.identifierOffset))

@@ -92,7 +92,9 @@ extension Core {
     if packet.source == old { return new }
     guard !interfaces[packet.ingress].isOutside else { return packet.source }
     let egress = Int(flows.sessions.flow(flow ^ 1).key.scope)
-    return interfaces[egress].isOutside ? rules.outsideSource(packet.source, over: egress) ?? new : packet.source
+    guard interfaces[egress].isOutside else { return packet.source }
+    if rules.isTranslated(packet.source) { return rules.outsideSource(packet.source, over: egress) ?? new }
+    return old == new ? packet.source : new
   }
 
   /// What anybody could send who knows a connection's ends, and nothing of it (RFC 5927). No link of IPv6 takes less than

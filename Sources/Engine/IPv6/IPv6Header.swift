@@ -68,6 +68,8 @@ struct IPv6Chain {
   /// In units of 8 bytes.
   private(set) var fragmentOffset = 0
   private(set) var moreFragments = false
+  /// Where a routing header with segments left has the address that the datagram ends at; 0 for none.
+  private(set) var finalDestination = 0
   /// What is wrong with it; `none` where nothing is.
   private(set) var flaw = DropReason.none
 
@@ -87,10 +89,14 @@ struct IPv6Chain {
         fail()
         return
       }
-      if ipProtocol == Self.routing, ip.byte(offset &+ 2) == 0 {
-        // Type 0 sends a packet to and fro between two routers as often as it likes (RFC 5095).
-        flaw = .sourceRoute
-        return
+      if ipProtocol == Self.routing {
+        guard ip.byte(offset &+ 2) != 0 else {
+          // Type 0 sends a packet to and fro between two routers as often as it likes (RFC 5095).
+          flaw = .sourceRoute
+          return
+        }
+        // Mobility has one address there (RFC 6275 section 6.4), segment routing the last first (RFC 8754 section 2).
+        if ip.byte(offset &+ 3) != 0, size >= 24 { finalDestination = offset &+ 8 }
       }
       if ipProtocol == Self.fragmentHeader { readFragment(ip, length: length) }
       ipProtocol = ip.byte(offset)

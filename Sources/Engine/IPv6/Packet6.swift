@@ -32,9 +32,15 @@ struct Packet6 {
   }
   /// Whether the checksum of an ICMPv6 message is right, over the pseudo-header (RFC 4443 section 2.3).
   var hasICMPChecksum: Bool {
-    Checksum.fold(
+    var sum =
       Checksum.sum(transport, count: transportLength)
-        &+ header.pseudoHeader(ipProtocol: ICMPv6.number, length: transportLength)) == 0xFFFF
+      &+ header.pseudoHeader(ipProtocol: ICMPv6.number, length: transportLength)
+    if chain.finalDestination != 0 {
+      // In the place of the header's (RFC 8200 section 8.1).
+      let stated = Checksum.fold(Checksum.sum(header.start + IPv6Header.destinationOffset, count: 16))
+      sum &+= UInt64(~stated) &+ Checksum.sum(header.start + chain.finalDestination, count: 16)
+    }
+    return Checksum.fold(sum) == 0xFFFF
   }
 }
 
@@ -88,10 +94,17 @@ extension Core {
       slot: slot, ingress: ingress, header: header, network: network, totalLength: header.totalLength, chain: chain,
       priority: Locator.priority(slot, network))
     let destination = packet.destination
-    guard !destination.isMulticast, !six.owns(destination), own6[destination] == nil else { return judgeLocal(packet) }
+    let isOurs = destination.isMulticast || six.owns(destination) || own6[destination] != nil
+    guard !isOurs || mayBeTranslated(packet) else { return judgeLocal(packet) }
     // Frames to a group carry datagrams to it, and nothing else is routed from there.
     guard !isMartian(packet), !isToGroup(slot) else { return drop(slot, .martian) }
     judgeTransit(packet)
+  }
+
+  /// To an address of ours that forwards, masquerades and their sessions may have too.
+  private func mayBeTranslated(_ packet: Packet6) -> Bool {
+    guard !rules.translation6.isEmpty, own6[packet.destination] != nil, !packet.source.isLinkLocal else { return false }
+    return packet.icmpType.map { !ICMPv6.discovery.contains($0) } ?? true
   }
 
   private func isToGroup(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
@@ -115,7 +128,7 @@ extension Core {
   // MARK: For us
 
   /// To one of our addresses, or to a group: neighbour discovery, echo as configured, and nothing else.
-  private mutating func judgeLocal(_ packet: Packet6) {
+  mutating func judgeLocal(_ packet: Packet6) {
     let type = packet.icmpType
     if let type, ICMPv6.discovery.contains(type) { return judgeDiscovery(packet, type) }
     let (source, destination) = (packet.source, packet.destination)

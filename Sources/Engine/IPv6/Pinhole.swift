@@ -1,9 +1,14 @@
-/// The IPv6 side of a forward: what from outside may reach an inside host at its own address, without translation.
+/// The IPv6 side of a forward: what from outside may reach an inside host, at its own address and without translation, or
+/// at an outside address.
 public struct PinholePlan: Sendable, Equatable {
   public var target: IPv6Address
   public var protocols: ForwardPlan.Protocols
   /// Ports of the target.
   public var ports: [PortRange]
+  /// The outside address that stands for the target; nil: nothing is translated.
+  public var external: IPv6Address?
+  /// Where there is one: its ports, and where they go.
+  public var spans: [PortSpan] = []
   public var allow: [IPv6Prefix] = [IPv6Prefix(IPv6Address(high: 0, low: 0), length: 0)]
   public var deny: [IPv6Prefix] = []
 
@@ -39,7 +44,7 @@ struct PinholeTable {
   init(_ plan: Plan) {
     for isWhole in [false, true] {
       for (rule, forward) in plan.forwards.enumerated() where forward.isEnabled && forward.isWholeHost == isWhole {
-        if let pinhole = forward.pinhole { rules[pinhole.target, default: []].append(rule) }
+        if let pinhole = forward.pinhole, pinhole.external == nil { rules[pinhole.target, default: []].append(rule) }
       }
     }
   }

@@ -7,7 +7,7 @@ extension Core {
     if let type = packet.icmpType, ICMPv6.discovery.contains(type) { return drop(packet.slot, .icmpUnsupported) }
     let hop = routes6.find(packet.destination)
     if !interfaces[packet.ingress].isOutside, let hop, !interfaces[hop.interface].isOutside,
-      rules.prefix(outside: packet.destination) == nil
+      rules.prefix(outside: packet.destination) == nil, own6[packet.destination] == nil
     {
       return route(packet, hop)
     }
@@ -46,7 +46,7 @@ extension Core {
       guard length >= (isTCP ? TCPHeader.minimumLength : UDPHeader.length) else {
         return isTCP ? .malformedTCP : .malformedUDP
       }
-      ports = Forwarder.ports(packet.transport, ipProtocol, length)
+      ports = Forwarder.ports6(packet.transport, ipProtocol, length)
       guard ports != Forwarder.noPorts else { return isTCP ? .malformedTCP : .malformedUDP }
       packet.kind = isTCP ? FlowKind.tcp : FlowKind.udp
     case ICMPv6.number:
@@ -82,6 +82,7 @@ extension Core {
     case .session(let draft):
       guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
       make(packet, draft)
+    case .refused(let reason) where isForUs(packet, reason): judgeLocal(packet)
     case .refused(let reason):
       // The hop limit is looked at before what belongs to the route (CONTRACT).
       guard reason.rawValue < DropReason.ttlExceeded.rawValue || packet.header.hopLimit > 1 else {
@@ -89,6 +90,12 @@ extension Core {
       }
       refuse(packet, reason)
     }
+  }
+
+  /// To one of our addresses, which has nothing to translate there, or answers echo itself.
+  private func isForUs(_ packet: Packet6, _ reason: DropReason) -> Bool {
+    guard own6[packet.destination] != nil else { return false }
+    return reason == .toUs || reason == .noForward && packet.kind == FlowKind.echoRequest
   }
 
   /// Inside senders are told where it is the way that is missing.
@@ -107,8 +114,10 @@ extension Core {
   private mutating func make(_ packet: Packet6, _ draft: Draft6) {
     guard let adjacency = adjacency(to: draft.hop) else { return drop(packet.slot, .neighborTableFull) }
     guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
-    // Another session answers to it: one between the same ends that goes another way.
-    guard !isTaken(replyKey(packet.key, draft)) else { return refuseNew(packet, .noPort) }
+    var draft = draft
+    let ports = draft.ports
+    guard settlePort(&draft, packet.key, packet.kind) else { return refuseNew(packet, .noPort) }
+    if draft.ports != ports, case .forward = draft.origin.report { counters.add(.portChanged) }
     guard packet.kind != FlowKind.tcp || flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
       return refuseNew(packet, .halfOpenLimit)
     }
@@ -131,7 +140,7 @@ extension Core {
   }
 
   /// The key of what answers to a draft's packets.
-  private func replyKey(_ key: FlowKey, _ draft: Draft6) -> FlowKey {
+  func replyKey(_ key: FlowKey, _ draft: Draft6) -> FlowKey {
     FlowKey(
       digest: flows.sessions.secret.digest(draft.destination, draft.source),
       ports: UInt64(draft.ports &>> 16 | draft.ports &<< 16)
@@ -198,9 +207,19 @@ extension Core {
       Rewrite.applyAddresses6(reverse, packet.header.start)
       return packet.header.takeHop()
     }
+    let checksum = packet.transport.raw16(Rewrite.checksumOffset(packet.kind))
     Rewrite.apply6(
       line, reverse, kind: packet.kind, ip: packet.header.start, transport: packet.transport,
       isPartial: packet.isPartial)
+    guard packet.chain.finalDestination != 0, !packet.isPartial else { return }
+    // It covers where the routing header leads to in the end, which is not what has been rewritten (RFC 8200 section 8.1).
+    let own = flows.sessions.sides.line(flow)
+    let source = Checksum.delta(
+      Checksum.fold(Checksum.sum(own, count: 16)), Checksum.fold(Checksum.sum(reverse + 16, count: 16)))
+    let delta = Checksum.combine(source, Checksum.delta(line.key.ports, line.newPorts))
+    packet.transport.putRaw(
+      packet.kind == FlowKind.udp ? Checksum.adjustUDP(checksum, by: delta) : Checksum.adjust(checksum, by: delta),
+      Rewrite.checksumOffset(packet.kind))
   }
 
   /// A flow's adjacency, looked up the first time that it is needed: replies leave by the interface of arrival.
