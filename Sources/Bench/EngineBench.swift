@@ -9,6 +9,8 @@ public struct EngineBenchOptions: Sendable {
   public enum Kind: String, Sendable, CaseIterable { case udp, tcp }
   /// What makes the sessions: clients outside that use a port forward, or one inside that is masqueraded.
   public enum Origin: String, Sendable, CaseIterable { case forward, masquerade }
+  /// UDP through a forward alone is there for IPv6, which rewrites addresses and ports as for IPv4.
+  public enum Family: String, Sendable, CaseIterable { case ipv4, ipv6 }
   /// What the flight recorder keeps of each frame.
   public enum Recorder: String, Sendable, CaseIterable { case headers, whole }
 
@@ -19,6 +21,7 @@ public struct EngineBenchOptions: Sendable {
   public var mix = Mix.uniform
   public var kind = Kind.udp
   public var origin = Origin.forward
+  public var family = Family.ipv4
   /// nil: nothing is recorded.
   public var recorder: Recorder?
   /// Which flow comes when, which way and how long; in place of `flows`, `frameBytes`, `mix` and `kind`.
@@ -113,7 +116,7 @@ public enum EngineBench {
     _ options: EngineBenchOptions, onPhase: @escaping @Sendable (String) -> Void = { _ in }
   ) throws -> EngineBenchRow {
     let share = options.capture?.flows ?? max(1, options.flows / options.workers)
-    let plan = BenchPlan.make(flows: share * options.workers, origin: options.origin)
+    let plan = BenchPlan.make(flows: share * options.workers, options)
     let state: EngineState
     do throws(PlanError) {
       state = try EngineState(plan: plan, seed: options.seed, clock: Generator.start, workers: options.workers)

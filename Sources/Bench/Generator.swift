@@ -52,7 +52,7 @@ struct Generator: ~Copyable {
     for (index, kind) in [EngineBenchOptions.Kind.udp, .tcp].enumerated() {
       for step in Step.allCases {
         (templates + index * Step.allCases.count + step.rawValue).initialize(
-          to: FrameTemplate(step, kind, options.origin))
+          to: FrameTemplate(step, kind, options))
       }
     }
   }

@@ -33,7 +33,7 @@ struct WorkerBench: ~Copyable {
     self.options = options
     self.flows = flows
     allFlows = flows * (place?.workers ?? 1)
-    let plan = place?.plan ?? BenchPlan.make(flows: flows, origin: options.origin)
+    let plan = place?.plan ?? BenchPlan.make(flows: flows, options)
     capacity = plan.sessions
     let recorder: FlightRecorder?
     do throws(PlanError) {

@@ -39,6 +39,10 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "What makes the sessions: forward, or masquerade (a mapping each up to 60000, then shared).")
     var origin: EngineBenchOptions.Origin = .forward
 
+    @Option(
+      help: "Addresses of the sessions: ipv4, or ipv6 (UDP through a forward, with addresses and ports rewritten).")
+    var family: EngineBenchOptions.Family = .ipv4
+
     @Option(help: "Let the flight recorder keep the frames' headers, or whole frames (default: none runs).")
     var recorder: EngineBenchOptions.Recorder?
 
@@ -75,6 +79,9 @@ struct BenchCommand: ParsableCommand {
       for count in flows?.counts ?? [] where count < workers {
         throw ValidationError("--flows \(count): at least one for each of \(workers) workers")
       }
+      guard family == .ipv4 || (kind ?? .udp) == .udp && origin == .forward && capture == nil else {
+        throw ValidationError("--family ipv6: for --protocol udp and --origin forward, without --capture")
+      }
       guard capture == nil || (flows == nil && frame == nil && mix == nil && kind == nil) else {
         throw ValidationError("--capture settles what --flows, --frame, --mix and --protocol would: give it alone")
       }
@@ -86,6 +93,7 @@ struct BenchCommand: ParsableCommand {
       options.mix = mix ?? options.mix
       options.kind = kind ?? options.kind
       options.origin = origin
+      options.family = family
       options.recorder = recorder
       options.seconds = seconds
       options.packets = packets
@@ -160,6 +168,7 @@ extension EngineBenchOptions.Mix: ExpressibleByArgument {}
 extension EngineBenchOptions.Kind: ExpressibleByArgument {}
 extension EngineBenchOptions.Recorder: ExpressibleByArgument {}
 extension EngineBenchOptions.Origin: ExpressibleByArgument {}
+extension EngineBenchOptions.Family: ExpressibleByArgument {}
 
 /// `N[,N...]`, each from 1 to `EngineBenchOptions.mostFlows`.
 struct FlowList: ExpressibleByArgument {
