@@ -29,10 +29,17 @@ extension Forwarder {
       var network = 14
       var ingress = link.pointee.untagged
       if length < 34 || ingress == Link.none || slot.pointee.tag != 0 || frame.raw16(12) != EtherType.ipv4.bigEndian {
+        if length >= 62, ingress != Link.none, slot.pointee.tag == 0, frame.raw16(12) == EtherType.ipv6.bigEndian {
+          slot.pointee.ingress = ingress
+          parseIPv6(slot, network, ingress, link)
+          continue
+        }
         let located = Locator.locate(slot, link, tags)
         slot.pointee.ingress = located.interface == Link.none ? link.pointee.first : located.interface
         guard located.etherType == EtherType.ipv4, located.interface != Link.none else {
-          if located.etherType == EtherType.ipv6, located.interface != Link.none { parseIPv6(slot, located, link) }
+          if located.etherType == EtherType.ipv6, located.interface != Link.none {
+            parseIPv6(slot, Int(located.network), located.interface, link)
+          }
           continue
         }
         network = Int(located.network)

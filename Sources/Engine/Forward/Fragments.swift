@@ -2,30 +2,72 @@
 //
 // Only the first piece has ports. It is judged like any packet; what becomes of it becomes of the others, which wait if
 // they come before it.
+/// A piece of a datagram of either family, as far as all pieces are alike.
+struct Piece {
+  let slot: UnsafeMutablePointer<FrameSlot>
+  /// First byte of its IP header.
+  let start: UnsafeMutableRawPointer
+  let network: Int
+  let totalLength: Int
+  let hopLimit: UInt8
+  let priority: UInt16
+  /// Where it belongs, in units of 8 bytes, and how many bytes it has.
+  let offset: Int
+  let length: Int
+}
+
+/// What is to be done with a piece, by what is known of its datagram.
+enum PieceCourse {
+  /// It has the ports; where the datagram is known already, its place.
+  case first(UInt16?)
+  case translated(UInt16)
+  case waiting(UInt16)
+  /// `none` where it is left to the host.
+  case refused(DropReason)
+  case overlapping(UInt16)
+}
+
+extension Packet {
+  var piece: Piece {
+    Piece(
+      slot: slot, start: header.start, network: network, totalLength: totalLength, hopLimit: header.ttl,
+      priority: priority, offset: header.fragmentOffset, length: transportLength)
+  }
+}
+
 extension Core {
   mutating func judgeFragment(_ packet: Packet) {
     guard mayHaveSession(packet) else {
       return interfaces[packet.ingress].isOutside ? refuseTransit(packet) : route(packet)
     }
     let key = FragmentTable.key(packet.header, scope: packet.slot.pointee.ingress)
-    let known = fragments.find(key, at: clock.now)
-    let isFirst = packet.header.fragmentOffset == 0
-    if let known {
-      if fragments[known].state == .refused { return settle(packet.slot, fragments[known].reason) }
-      switch note(packet, known) {
-      case .overlapping: return drop(packet.slot, .fragmentOverlap)
-      case .tooMany: return drop(packet.slot, .fragmentLimit)
-      case .repeated where fragments[known].state == .waiting: return drop(packet.slot, .fragmentOverlap)
-      default: break
-      }
-      if isFirst { return judgeFirst(packet, known, key) }
-      if fragments[known].state == .translated { return sendPiece(packet, known) }
-      return holdPiece(packet, known)
+    switch course(of: packet.piece, key) {
+    case .first(let known): judgeFirst(packet, known, key)
+    case .translated(let place): sendPiece(packet, place)
+    case .waiting(let place): holdPiece(packet.piece, place)
+    case .refused(let reason): settle(packet.slot, reason)
+    case .overlapping: drop(packet.slot, .fragmentOverlap)
     }
-    if isFirst { return judgeFirst(packet, nil, key) }
-    guard makeRoom(for: 0), let made = insert(key) else { return drop(packet.slot, .fragmentLimit) }
-    _ = note(packet, made)
-    holdPiece(packet, made)
+  }
+
+  /// Notes a piece with its datagram.
+  mutating func course(of piece: Piece, _ key: FlowKey) -> PieceCourse {
+    guard let known = fragments.find(key, at: clock.now) else {
+      if piece.offset == 0 { return .first(nil) }
+      guard makeRoom(for: 0), let made = insert(key) else { return .refused(.fragmentLimit) }
+      _ = note(piece, made)
+      return .waiting(made)
+    }
+    let state = fragments[known].state
+    if state == .refused { return .refused(fragments[known].reason) }
+    switch note(piece, known) {
+    case .overlapping: return .overlapping(known)
+    case .tooMany: return .refused(.fragmentLimit)
+    case .repeated where state == .waiting: return .refused(.fragmentOverlap)
+    default: break
+    }
+    if piece.offset == 0 { return .first(known) }
+    return state == .translated ? .translated(known) : .waiting(known)
   }
 
   /// False for what is only routed, or goes nowhere, whatever its ports are.
@@ -37,8 +79,8 @@ extension Core {
     return routes.find(packet.destination).map { interfaces[$0.interface].isOutside } ?? false
   }
 
-  private func note(_ packet: Packet, _ place: UInt16) -> FragmentTable.Piece {
-    fragments.note(place, offset: packet.header.fragmentOffset, length: packet.transportLength)
+  private func note(_ piece: Piece, _ place: UInt16) -> FragmentTable.Piece {
+    fragments.note(place, offset: piece.offset, length: piece.length)
   }
 
   // MARK: The first piece
@@ -51,9 +93,15 @@ extension Core {
       }
       judgeFlow(whole)
     }
+    finishFirst(packet.piece, known, key)
+  }
+
+  /// What became of the first piece becomes of those that wait for it.
+  mutating func finishFirst(_ piece: Piece, _ known: UInt16?, _ key: FlowKey) {
+    let slot = piece.slot
     let place = fragments.find(key, at: clock.now)
     if let place, fragments[place].state == .translated {
-      if known == nil { _ = note(packet, place) }
+      if known == nil { _ = note(piece, place) }
       return releasePieces(place)
     }
     // It was not let through; nor are the others.
@@ -97,16 +145,19 @@ extension Core {
   /// The first piece of a datagram has found its session. Called before it is rewritten.
   mutating func prove(_ packet: Packet, by flow: UInt32) {
     let key = FragmentTable.key(packet.header, scope: packet.slot.pointee.ingress)
+    let (place, isNew) = prove(key, ports: packet.key.rest, by: flow)
+    if isNew { fragments[place].identification = newIdentification(packet.header, flow) }
+    packet.header.identify(fragments[place].identification)
+  }
+
+  mutating func prove(_ key: FlowKey, ports: UInt64, by flow: UInt32) -> (place: UInt16, isNew: Bool) {
     let known = fragments.find(key, at: clock.now)
     let isNew = known.map { fragments[$0].state != .translated } ?? true
     let place = fragments.prove(known, key, due: clock.now &+ timeouts.fragment)
-    if isNew {
-      fragments[place].identification = newIdentification(packet.header, flow)
-      fragments[place].ports = packet.key.rest
-    }
+    if isNew { fragments[place].ports = ports }
     fragments[place].flow = flow
     fragments[place].identity = flows.sessions.common(flow &>> 1).identity
-    packet.header.identify(fragments[place].identification)
+    return (place, isNew)
   }
 
   /// The identification of a datagram that leaves in pieces.
@@ -123,32 +174,40 @@ extension Core {
 
   private mutating func sendPiece(_ packet: Packet, _ place: UInt16) {
     var adjacency: UInt16 = 0
-    let reason = translatePiece(packet.header, fragments[place], &adjacency)
+    let reason = translatePiece(packet.header.start, fragments[place], &adjacency)
     guard reason == .none else { return drop(packet.slot, reason) }
     deliver(packet, over: adjacency, nil)
   }
 
   /// Rewrites a piece as its first one was. Returns why it cannot go, and has then changed nothing.
-  private mutating func translatePiece(_ header: IPv4Header, _ entry: FragmentEntry, _ adjacency: inout UInt16)
-    -> DropReason
-  {
+  mutating func translatePiece(
+    _ start: UnsafeMutableRawPointer, _ entry: FragmentEntry, _ adjacency: inout UInt16
+  ) -> DropReason {
     let session = entry.flow &>> 1
     guard flows.sessions.common(session).identity == entry.identity, reviewed(session) else { return .fragment }
-    guard header.ttl > 1 else { return .ttlExceeded }
-    guard let found = settleAdjacency(entry.flow) else { return .noRoute }
-    guard header.totalLength <= Int(adjacencies[found].mtu) || !header.dontFragment else { return .fragmentationNeeded }
-    adjacency = found
     let line = flows.sessions.flow(entry.flow)
+    let isIPv6 = line.key.isIPv6
+    let (header, header6) = (IPv4Header(start), IPv6Header(start))
+    guard (isIPv6 ? header6.hopLimit : header.ttl) > 1 else { return .ttlExceeded }
+    guard let found = isIPv6 ? settleAdjacency6(entry.flow) : settleAdjacency(entry.flow) else { return .noRoute }
+    let length = isIPv6 ? header6.totalLength : header.totalLength
+    guard length <= Int(adjacencies[found].mtu) || !isIPv6 && !header.dontFragment else { return .fragmentationNeeded }
+    adjacency = found
     if line.keepsSession { line.lastSeen = clock.tickUp }
-    line.count(bytes: header.totalLength)
-    header.identify(entry.identification)
-    Rewrite.applyAddresses(line, header)
+    line.count(bytes: length)
+    if isIPv6 {
+      Rewrite.applyAddresses6(flows.sessions.sides.line(entry.flow ^ 1), start)
+      header6.takeHop()
+    } else {
+      header.identify(entry.identification)
+      Rewrite.applyAddresses(line, header)
+    }
     return .none
   }
 
   // MARK: Waiting
 
-  private mutating func insert(_ key: FlowKey) -> UInt16? {
+  mutating func insert(_ key: FlowKey) -> UInt16? {
     let due = Clock.roundUp(clock.now &+ timeouts.fragment)
     let place = fragments.insert(key, due: due)
     setFragmentTimer()
@@ -157,7 +216,7 @@ extension Core {
 
   /// Room for another unproven datagram, or for `bytes` of a piece. False where the one that wants it would have to give
   /// way itself.
-  private mutating func makeRoom(for bytes: Int, of own: UInt16 = 0) -> Bool {
+  mutating func makeRoom(for bytes: Int, of own: UInt16 = 0) -> Bool {
     for _ in 0..<8 {
       if bytes == 0 ? !fragments.isUnprovenFull : fragmentHolds.canAllocate(length: bytes) { return true }
       let victim = fragments.victim
@@ -168,20 +227,20 @@ extension Core {
     return false
   }
 
-  private mutating func holdPiece(_ packet: Packet, _ place: UInt16) {
+  mutating func holdPiece(_ piece: Piece, _ place: UInt16) {
     // It would go nowhere in any case.
-    guard packet.header.ttl > 1 else { return drop(packet.slot, .ttlExceeded) }
-    let length = packet.totalLength
+    guard piece.hopLimit > 1 else { return drop(piece.slot, .ttlExceeded) }
+    let length = piece.totalLength
     guard makeRoom(for: length, of: place), let held = fragmentHolds.allocate(length: length) else {
-      return drop(packet.slot, .fragmentLimit)
+      return drop(piece.slot, .fragmentLimit)
     }
     var frame = HeldFrame(length: UInt32(truncatingIfNeeded: length))
-    frame.ingress = packet.slot.pointee.ingress
-    frame.priority = packet.priority
+    frame.ingress = piece.slot.pointee.ingress
+    frame.priority = piece.priority
     frame.isReceived = true
-    frame.ticket = packet.slot.pointee.ticket
+    frame.ticket = piece.slot.pointee.ticket
     fragmentHolds[held] = frame
-    fragmentHolds.bytes(held).copyMemory(from: packet.header.start, byteCount: length)
+    fragmentHolds.bytes(held).copyMemory(from: piece.start, byteCount: length)
     if fragments[place].heldHead == 0 {
       fragments[place].heldHead = held
     } else {
@@ -189,7 +248,7 @@ extension Core {
     }
     fragments[place].heldTail = held
     fragments.countHeld(place, 1)
-    packet.slot.pointee.verdict = .hold
+    piece.slot.pointee.verdict = .hold
     counters.add(frame.ingress, Counters.held)
   }
 
@@ -210,14 +269,14 @@ extension Core {
 
   private mutating func release(_ held: UInt16, _ entry: FragmentEntry) {
     let frame = fragmentHolds[held]
-    let header = IPv4Header(fragmentHolds.bytes(held))
+    let start = fragmentHolds.bytes(held)
     var adjacency: UInt16 = 0
-    let reason = translatePiece(header, entry, &adjacency)
+    let reason = translatePiece(start, entry, &adjacency)
     guard reason == .none else { return dropPiece(held, reason) }
     guard canSend(adjacency) else { return wait(held, adjacency) }
     guard
       emit(
-        header.start, length: Int(frame.length), offload: OffloadHeader(), over: adjacency, priority: frame.priority,
+        start, length: Int(frame.length), offload: OffloadHeader(), over: adjacency, priority: frame.priority,
         ticket: frame.ticket)
     else { return dropPiece(held, .outboxFull) }
     counters.words[Int(frame.ingress) &* Counters.row &+ Counters.held] &-= 1
@@ -240,7 +299,7 @@ extension Core {
 
   // MARK: Giving up
 
-  private mutating func dropPieces(_ place: UInt16, _ reason: DropReason) {
+  mutating func dropPieces(_ place: UInt16, _ reason: DropReason) {
     while let held = takePiece(place) { dropPiece(held, reason) }
   }
 
@@ -251,7 +310,7 @@ extension Core {
     fragmentHolds.free(held)
   }
 
-  private mutating func settle(_ slot: UnsafeMutablePointer<FrameSlot>, _ reason: DropReason) {
+  mutating func settle(_ slot: UnsafeMutablePointer<FrameSlot>, _ reason: DropReason) {
     if reason == .none { pass(slot) } else { drop(slot, reason) }
   }
 

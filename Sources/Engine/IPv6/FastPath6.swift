@@ -5,9 +5,10 @@ import CIntrinsics
 extension Forwarder {
   /// What `parseStage` does for IPv4.
   @inline(never)
-  func parseIPv6(_ slot: UnsafeMutablePointer<FrameSlot>, _ located: Locator, _ link: UnsafeMutablePointer<Link>) {
+  func parseIPv6(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ network: Int, _ interface: UInt16, _ link: UnsafeMutablePointer<Link>
+  ) {
     let frame = slot.pointee.bytes
-    let network = Int(located.network)
     let available = Int(slot.pointee.length) &- network
     guard hasIPv6, available >= IPv6Header.length &+ 8 else { return }
     if network != 0, (frame.raw64(0) ^ link.pointee.mac) &<< 16 != 0 { return }
@@ -19,9 +20,9 @@ extension Forwarder {
     if ports == Self.noPorts { return }
     let addresses = ip + IPv6Header.sourceOffset
     let key = FlowKey(
-      digest: secret.digest(addresses, addresses + 16), ports: ports, scope: located.interface, ipProtocol: ipProtocol)
+      digest: secret.digest(addresses, addresses + 16), ports: ports, scope: interface, ipProtocol: ipProtocol)
     let hash = secret.hash(key)
-    slot.pointee.network = located.network
+    slot.pointee.network = UInt16(truncatingIfNeeded: network)
     slot.pointee.tag16 = FlowIndex.tag(hash)
     slot.pointee.flow = UInt32(truncatingIfNeeded: hash & bucketMask)
     slot.pointee.rest = key.rest

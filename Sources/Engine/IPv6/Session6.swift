@@ -11,10 +11,15 @@ extension Core {
     {
       return route(packet, hop)
     }
-    guard !packet.chain.isFragment else { return drop(packet.slot, .fragment) }
+    guard !packet.chain.isFragment else { return judgeFragment(packet, hop) }
     var packet = packet
     if let reason = findKey(&packet) { return drop(packet.slot, reason) }
     if packet.kind == FlowKind.free { return judgeError(packet) }
+    judgeFlow(packet)
+  }
+
+  /// A packet with its key: by its session, or one that it begins.
+  mutating func judgeFlow(_ packet: Packet6) {
     switch standing(of: packet) {
     case .live(let flow): return send(packet, by: flow)
     case .cut(let flow):
@@ -36,7 +41,7 @@ extension Core {
   }
 
   /// Finds the ports; an ICMPv6 error stays of kind `free`. Returns what is wrong with the transport header.
-  private func findKey(_ packet: inout Packet6) -> DropReason? {
+  func findKey(_ packet: inout Packet6) -> DropReason? {
     let ipProtocol = packet.chain.ipProtocol
     let length = packet.transportLength
     var ports: UInt64 = 0
@@ -47,10 +52,15 @@ extension Core {
         return isTCP ? .malformedTCP : .malformedUDP
       }
       ports = Forwarder.ports6(packet.transport, ipProtocol, length)
+      // A first piece is shorter than its UDP header says.
+      if !isTCP, packet.chain.isFragment, packet.transport.raw16(UDPHeader.checksumOffset) != 0 {
+        ports = UInt64(packet.transport.raw32(0))
+      }
       guard ports != Forwarder.noPorts else { return isTCP ? .malformedTCP : .malformedUDP }
       packet.kind = isTCP ? FlowKind.tcp : FlowKind.udp
     case ICMPv6.number:
-      guard let type = packet.icmpType else { return .malformedICMP }
+      guard length >= 8 else { return .malformedICMP }
+      let type = packet.transport.byte(0)
       if type < 128 { return nil }
       ports = Forwarder.ports6(packet.transport, ipProtocol, length)
       guard ports != Forwarder.noPorts else { return .icmpUnsupported }
@@ -178,6 +188,9 @@ extension Core {
     guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency6(flow) else { return drop(packet.slot, .noRoute) }
     guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
+    if packet.chain.isFragment {
+      _ = prove(FragmentTable.key(packet, flows.sessions.secret), ports: packet.key.rest, by: flow)
+    }
     follow(packet, flow)
     let untranslated = Untranslated(packet)
     rewrite(packet, by: flow)
