@@ -49,6 +49,8 @@ struct Datagram {
     set { bytes.replaceSubrange(16..<20, with: newValue.bytes) }
   }
   var options: ArraySlice<UInt8> { bytes[20..<header] }
+  /// An echo request or reply; other codes than 0 are no echo's (RFC 792).
+  var isEcho: Bool { number == 1 && size >= 2 && [0, 8].contains(byte(0)) && byte(1) == 0 }
   /// How much of the transport is there.
   var size: Int { bytes.count - header }
   /// Byte and word of the transport.

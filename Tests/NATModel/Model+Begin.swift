@@ -46,7 +46,7 @@ extension Model {
     }
     if key.kind != .echo, let (id, mapping) = mapping(key.kind, outside: key.destination) {
       // Filtering guards against outsiders; inside hosts reach a mapping by its outside endpoint (RFC 4787 REQ-9).
-      guard !isOutside || admits(id, mapping, key.source) else {
+      guard !isOutside || admits(id, mapping, key) else {
         return refuse(datagram, key, "filtered")
       }
       return open(datagram, key, home, target: mapping.inside, through: id, hidesClient: false)
@@ -69,13 +69,14 @@ extension Model {
     return .drop(reason)
   }
 
-  /// The mapping's filtering: somebody inside has a live session with such a remote endpoint.
-  private func admits(_ id: Int, _ mapping: Mapping, _ remote: Peer) -> Bool {
-    mapping.filtering == .endpointIndependent
-      || sessions.contains { session in
-        session.mappings.contains(id)
-          && session.keys.contains { $0.destination == mapping.outside && mapping.filtering.matches(remote, $0.source) }
-      }
+  /// The mapping's filtering: somebody inside has a live session with such a remote endpoint. Whether one that comes in by
+  /// another outside interface than that session's is let in is left open.
+  private func admits(_ id: Int, _ mapping: Mapping, _ key: Key) -> Bool {
+    if mapping.filtering == .endpointIndependent { return true }
+    let permits = sessions.filter { $0.mappings.contains(id) }.flatMap(\.keys).filter {
+      $0.destination == mapping.outside && mapping.filtering.matches(key.source, $0.source)
+    }
+    return permits.contains { $0.interface == key.interface } || !permits.isEmpty && seen.reasons != ["filtered"]
   }
 
   private func mapping(_ kind: Setup.Kind, outside: Peer) -> (id: Int, Mapping)? {
@@ -163,10 +164,7 @@ extension Model {
   ) -> Answer {
     if isTaken(keys) {
       mappings = mappings.filter { id, _ in sessions.contains { $0.mappings.contains(id) } }
-      // What a mapping admits, but by another outside interface than the session of these ends has: whether that counts
-      // as let in is left open.
-      return seen.reasons == ["filtered"] && setup.interfaces[keys[0].interface].isOutside
-        ? refuse(datagram, keys[0], "filtered") : noPort(datagram, keys[0])
+      return noPort(datagram, keys[0])
     }
     let kind = keys[0].kind
     let idle = kind == .echo ? setup.icmp : keys[0].destination.port == 53 ? setup.dns : setup.udp

@@ -76,7 +76,8 @@ extension Model {
   mutating func error(_ type: UInt8, _ code: UInt8, rest: UInt32 = 0, about datagram: Datagram, from ingress: Int)
     -> [Frame]
   {
-    if datagram.fragmentOffset > 0 || datagram.number == 1 && ![0, 8].contains(datagram.byte(0)) { return [] }
+    let queries: [UInt8] = [0, 8, 13, 14, 15, 16, 17, 18]
+    if datagram.fragmentOffset > 0 || datagram.number == 1 && !queries.contains(datagram.byte(0)) { return [] }
     let destination = datagram.source
     var (left, at) = allowance[destination] ?? (100, now)
     left = min(100, left + Double(now - at) * 0.05)

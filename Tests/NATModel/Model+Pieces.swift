@@ -83,7 +83,7 @@ extension Model {
     }
     let waiting: [Datagram] = known.map { if case .waiting(let held) = pieces[$0].state { held } else { [] } } ?? []
     // An error in pieces is too long to be one.
-    let isMessage = piece.number != 1 || [0, 8].contains(piece.byte(0))
+    let isMessage = piece.number != 1 || piece.isEcho
     var answer =
       piece.number == 6 && transportMistake(piece) != nil
       ? .drop("malformed-tcp") : isMessage ? receive(piece, key) : .drop("fragment")

@@ -145,7 +145,8 @@ package struct Model {
     if datagram.isFragment, [1, 6, 17].contains(datagram.number) { return receivePiece(datagram, on: interface) }
     if let reason = transportMistake(datagram) { return .drop(reason) }
     switch (datagram.number, datagram.byte(0)) {
-    case (6, _), (17, _), (1, 0), (1, 8): return receive(datagram, key(datagram, interface))
+    case (6, _), (17, _): return receive(datagram, key(datagram, interface))
+    case (1, _) where datagram.isEcho: return receive(datagram, key(datagram, interface))
     case (1, 3), (1, 11), (1, 12): return receiveError(datagram, on: interface)
     default:
       return relay(datagram, from: interface) ?? .drop("icmp-unsupported", "unknown-protocol", "to-us", "no-masquerade")
