@@ -44,6 +44,17 @@ import Testing
     #expect(gateway.advance(to: 60).isEmpty)
   }
 
+  @Test func `T4 a SYN that is let in when it comes again is not refused for the first time any more`() throws {
+    let gateway = try TestGateway(
+      .masqueraded(
+        { $0.filtering = .endpointIndependent }, more: { $0.change("wan") { $0.unsolicited = .unreachable } }))
+    gateway.receive(syn, on: "wan").expectDrop(.noForward)
+    // From now on an inside host is there.
+    gateway.receive(.tcp("192.168.1.10:80", "198.51.100.8:443", .syn), on: "lan", at: 1).expect(.forward)
+    gateway.receive(syn, on: "wan", at: 3).expectForward(syn.translated(to: "192.168.1.10:80"), on: "lan")
+    #expect(gateway.advance(to: 60).isEmpty)
+  }
+
   @Test func `A5 A11 pending answers are bounded`() throws {
     let gateway = try gateway(.unreachable)
     for index in 0..<2000 {

@@ -111,8 +111,12 @@ extension Core {
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
     if packet.kind == FlowKind.tcp, rules.remembersUnsolicited {
-      let key = draft.replyKey
-      locked { $0.unsolicited.forget(key) }
+      // The SYN that waited is answered by this connection, whichever side has begun it now.
+      let keys = (packet.key, draft.replyKey)
+      locked {
+        $0.unsolicited.forget(keys.0)
+        $0.unsolicited.forget(keys.1)
+      }
     }
     send(packet, by: session &<< 1)
   }
