@@ -89,3 +89,14 @@ let package = Package(
   ],
   cxxLanguageStandard: .cxx17
 )
+
+// The thread sanitizer needs the tests of shared state and what they stand on; all else would double its build.
+if Context.environment["SLUICE_TESTS"] == "shared-state" {
+  let others: Set = [
+    "sluice", "Replay", "Bench", "Lab", "Selftest", "NATModel",
+    "ModelTests", "BenchTests", "SettingsTests", "CaptureTests", "ReplayTests", "SelftestTests", "LabTests",
+    "LiveTests",
+  ]
+  package.targets.removeAll { others.contains($0.name) }
+  package.products.removeAll { $0.name != "Engine" }
+}
