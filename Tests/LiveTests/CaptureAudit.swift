@@ -32,17 +32,8 @@ struct CaptureAudit {
       try #require(outcome.errors.contains("\n0 packets dropped by kernel"), "\(outcome.complaint)")
     }
     self.files = files
-    client = try Self.read(files[0])
-    server = try Self.read(files[1])
-  }
-
-  private static func read(_ path: String) throws -> [Decoded] {
-    let reader = try CaptureReader(path: path)
-    var frames: [Decoded] = []
-    while let frame = try reader.next() {
-      frames.append(Decoded(Array(UnsafeRawBufferPointer(start: frame.bytes, count: frame.length))))
-    }
-    return frames
+    client = try CapturedBytes.all(of: files[0]).map { Decoded($0.bytes) }
+    server = try CapturedBytes.all(of: files[1]).map { Decoded($0.bytes) }
   }
 
   /// IP frames that crossed the gateway, as the receiving end saw them.
@@ -92,5 +83,18 @@ struct CaptureAudit {
       text += " seq \(tcp.sequence) ack \(tcp.acknowledgment) \(tcp.flags) window \(tcp.window) options \(tcp.options)"
     }
     return text + " payload \(frame.payload.hashValue)"
+  }
+}
+
+extension CapturedBytes {
+  /// Every frame of a capture, as of an interface of this name.
+  static func all(of path: String, named interface: String = "") throws -> [CapturedBytes] {
+    let reader = try CaptureReader(path: path)
+    var frames: [CapturedBytes] = []
+    while let frame = try reader.next() {
+      let bytes = Array(UnsafeRawBufferPointer(start: frame.bytes, count: frame.length))
+      frames.append(CapturedBytes(bytes, time: frame.time, interface: interface))
+    }
+    return frames
   }
 }

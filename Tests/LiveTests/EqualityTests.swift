@@ -120,7 +120,8 @@ extension Live {
       let ended = try SluiceProcess.run(arguments)
       try #require(ended.status == 0, "\(ended.errors)")
       let (client, server) = (
-        try read(directory("out/wan.pcap"), "client"), try read(directory("out/lan.pcap"), "server")
+        try CapturedBytes.all(of: directory("out/wan.pcap"), named: "client"),
+        try CapturedBytes.all(of: directory("out/lan.pcap"), named: "server")
       )
       let arrivals = traffic.indices.map { index in
         let time = Self.second(index) * 1_000_000_000 + UInt64(Self.fraction(index))
@@ -136,16 +137,6 @@ extension Live {
 
     private static func second(_ index: Int) -> UInt64 { 1_700_000_000 + UInt64(index / 50) }
     private static func fraction(_ index: Int) -> UInt32 { UInt32(index % 50) * 20_000_000 }
-
-    private func read(_ path: String, _ name: String) throws -> [CapturedBytes] {
-      let reader = try CaptureReader(path: path)
-      var frames: [CapturedBytes] = []
-      while let frame = try reader.next() {
-        let bytes = Array(UnsafeRawBufferPointer(start: frame.bytes, count: frame.length))
-        frames.append(CapturedBytes(bytes, time: frame.time, interface: name))
-      }
-      return frames
-    }
 
     // MARK: The traffic
 

@@ -29,7 +29,7 @@ struct ReplayAudit {
     ]
     var live: [[Left]] = []
     for end in ends {
-      let frames = try Self.read(end.capture)
+      let frames = try CapturedBytes.all(of: end.capture)
       let sent = frames.filter { "\(Decoded($0.bytes).ethernet!.source)" == end.own }
       let path = try directory.write(
         CaptureBytes.pcap(
@@ -43,7 +43,7 @@ struct ReplayAudit {
     let ended = try SluiceProcess.run(arguments)
     try #require(ended.status == 0, "\(ended.errors)")
     self.live = live
-    replayed = try ends.map { Self.left(try Self.read(directory("out/\($0.interface).pcap"))) }
+    replayed = try ends.map { Self.left(try CapturedBytes.all(of: directory("out/\($0.interface).pcap"))) }
   }
 
   /// IP frames that left the gateway.
@@ -93,15 +93,5 @@ struct ReplayAudit {
         flow: "\(ip.ipProtocol) \(ip.source) > \(ip.destination) \(ports.map { "\($0)" } ?? "")",
         frame: fields.joined(separator: " ") + " \(frame.payload.hashValue)")
     }
-  }
-
-  private static func read(_ path: String) throws -> [CapturedBytes] {
-    let reader = try CaptureReader(path: path)
-    var frames: [CapturedBytes] = []
-    while let frame = try reader.next() {
-      let bytes = Array(UnsafeRawBufferPointer(start: frame.bytes, count: frame.length))
-      frames.append(CapturedBytes(bytes, time: frame.time, interface: ""))
-    }
-    return frames
   }
 }

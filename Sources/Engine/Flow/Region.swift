@@ -98,7 +98,7 @@ struct RegionHeader {
 
   /// Writes what tells this region from any other.
   func write(_ layout: RegionLayout, secret: HashSecret, seed: UInt64) {
-    store(8, UInt64(RegionLayout.version) | (layout.hasIPv6 ? 1 &<< 32 : 0) | (layout.hasHelpers ? 2 &<< 32 : 0))
+    store(8, UInt64(RegionLayout.version) | layout.parts &<< 32)
     store(16, UInt64(layout.bytes))
     store(24, UInt64(layout.capacity))
     store(32, UInt64(layout.pools))
@@ -113,12 +113,9 @@ struct RegionHeader {
   /// The layout that a region was written with; nil for anything else. The numbers are checked against one another,
   /// and `bytes` is how many there are.
   func layout(bytes: Int) -> RegionLayout? {
-    guard load(0) == Self.magic, load(8) & ~(3 &<< 32) == UInt64(RegionLayout.version), load(16) == UInt64(bytes),
-      load(24) < UInt64(RegionLayout.maximumCapacity), load(32) <= UInt64(UInt16.max)
+    guard load(0) == Self.magic, UInt32(truncatingIfNeeded: load(8)) == RegionLayout.version, load(16) == UInt64(bytes),
+      let layout = RegionLayout(capacity: load(24), pools: load(32), parts: load(8) &>> 32)
     else { return nil }
-    let parts = load(8) &>> 32
-    let layout = RegionLayout(
-      capacity: Int(load(24)), pools: Int(load(32)), hasIPv6: parts & 1 != 0, hasHelpers: parts & 2 != 0)
     return layout.bytes == bytes ? layout : nil
   }
 
@@ -127,6 +124,15 @@ struct RegionHeader {
 }
 
 extension RegionLayout {
+  /// Of numbers that somebody has written down; nil for some that are nobody's.
+  init?(capacity: UInt64, pools: UInt64, parts: UInt64) {
+    guard capacity < UInt64(Self.maximumCapacity), pools <= UInt64(UInt16.max), parts <= 3 else { return nil }
+    self.init(capacity: Int(capacity), pools: Int(pools), hasIPv6: parts & 1 != 0, hasHelpers: parts & 2 != 0)
+  }
+
+  /// Bit 0 where there are side lines, bit 1 where there are helper lines.
+  var parts: UInt64 { (hasIPv6 ? 1 : 0) | (hasHelpers ? 2 : 0) }
+
   /// Of an engine that begins with these rules.
   init(_ rules: Rules) throws(PlanError) {
     guard rules.plan.sessions < Self.maximumCapacity else { throw .tooMany("sessions") }

@@ -153,28 +153,24 @@ private struct ImageHead: Equatable, BitwiseCopyable {
   var seed: UInt64
   var capacity: UInt64
   var pools: UInt64
-  /// 1 where there are side lines, and 2 more where there are helper lines.
+  /// See `RegionLayout.parts`.
   var parts: UInt64
 
   init(_ layout: RegionLayout, seed: UInt64) {
     self.seed = seed
     capacity = UInt64(layout.capacity)
     pools = UInt64(layout.pools)
-    parts = (layout.hasIPv6 ? 1 : 0) | (layout.hasHelpers ? 2 : 0)
-  }
-
-  var layout: RegionLayout {
-    RegionLayout(capacity: Int(capacity), pools: Int(pools), hasIPv6: parts & 1 != 0, hasHelpers: parts & 2 != 0)
+    parts = layout.parts
   }
 
   /// nil for what is no image of this version.
   init?(_ image: EngineImage) {
     guard image.count >= MemoryLayout<Self>.size, let start = image.bytes.baseAddress else { return nil }
     self = start.loadUnaligned(as: Self.self)
-    guard version == Self.version, capacity < UInt64(RegionLayout.maximumCapacity), pools <= UInt64(UInt16.max),
-      parts <= 3
-    else { return nil }
+    guard version == Self.version else { return nil }
   }
+
+  var layout: RegionLayout? { RegionLayout(capacity: capacity, pools: pools, parts: parts) }
 }
 
 extension Forwarder {
@@ -197,8 +193,10 @@ extension Forwarder {
   ///   - plan: of the rules that the other engine had then.
   ///   - links: the other engine's.
   public init(plan: Plan, links: [[Int]], image: EngineImage) throws(PlanError) {
-    guard let head = ImageHead(image), head.capacity == UInt64(max(0, plan.sessions)) else { throw .foreignImage }
-    let state = try EngineState(plan: plan, layout: head.layout, seed: head.seed, clock: 0)
+    guard let head = ImageHead(image), let layout = head.layout, layout.capacity == plan.sessions else {
+      throw .foreignImage
+    }
+    let state = try EngineState(plan: plan, layout: layout, seed: head.seed, clock: 0)
     do {
       try self.init(plan: plan, links: links, sharing: state, worker: 0, owns: state, image: image)
     } catch {
