@@ -72,7 +72,7 @@ public struct EngineState: @unchecked Sendable {
     defer { rules.release() }
     let layout = if let layout { layout } else { try RegionLayout(rules) }
     let tables = try FlowTables(
-      layout, outsideAddresses: rules.outsideAddresses.addresses, seed: seed, workers: workers, memory: store?.memory)
+      layout, outsideAddresses: rules.pooledAddresses, seed: seed, workers: workers, memory: store?.memory)
     place = .allocate(capacity: 1)
     do {
       place.initialize(to: try Contents(tables, seed: seed))

@@ -109,24 +109,28 @@ extension Flows {
   /// (RFC 7857 section 9).
   ///
   /// - Parameters:
+  ///   - sides: the addresses themselves, of an IPv6 mapping.
   ///   - mayKeep: the inside port may be taken though it is none of `ranges`.
   ///   - hostLimit: how many ports its inside host may have.
   mutating func makeMapping(
-    inside key: FlowKey, address: UInt32, ranges: UnsafeBufferPointer<PortRange>, filtering: EndpointRule,
-    mayKeep: Bool = false, interface: UInt16, generation: UInt16, hostLimit: UInt32 = .max, at tick: UInt32
+    inside key: FlowKey, _ sides: MappingSides.Line? = nil, address: UInt32, ranges: UnsafeBufferPointer<PortRange>,
+    filtering: EndpointRule, mayKeep: Bool = false, interface: UInt16, generation: UInt16, hostLimit: UInt32 = .max,
+    at tick: UInt32
   ) -> Made {
     var claim = tables.hosts.ports.add(key.source, limit: hostLimit)
     if claim == .refused, sweepBeforeRefusal(at: tick) { claim = tables.hosts.ports.add(key.source, limit: hostLimit) }
     guard claim != .refused else { return .hostLimit }
     let made = makeMapping(
-      inside: key, isCounted: claim == .counted, address, ranges, filtering, mayKeep, interface, generation, at: tick)
+      inside: key, sides, isCounted: claim == .counted, address, ranges, filtering, mayKeep, interface, generation,
+      at: tick)
     if case .made = made { return made }
     if claim == .counted { tables.hosts.ports.remove(key.source) }
     return made
   }
 
   private mutating func makeMapping(
-    inside key: FlowKey, isCounted: Bool, _ address: UInt32, _ ranges: UnsafeBufferPointer<PortRange>,
+    inside key: FlowKey, _ sides: MappingSides.Line?, isCounted: Bool, _ address: UInt32,
+    _ ranges: UnsafeBufferPointer<PortRange>,
     _ filtering: EndpointRule, _ mayKeep: Bool, _ interface: UInt16, _ generation: UInt16, at tick: UInt32
   ) -> Made {
     guard let mapping = allocateMapping(at: tick) else { return .full }
@@ -137,6 +141,7 @@ extension Flows {
     }
     let line = mappings[mapping]
     line.insideKey = key
+    if let sides { mappings.sides[mapping] = sides }
     line.isCounted = isCounted
     line.outsideAddress = address
     line.outsidePort = port.bigEndian

@@ -270,7 +270,8 @@ struct Flows {
     let common = sessions.common(session)
     guard common.isCounted else { return }
     common.isCounted = false
-    tables.hosts.sessions.remove(sessions.flow(session &<< 1).key.source)
+    let key = sessions.flow(session &<< 1).key
+    tables.hosts.sessions.remove(key.isIPv6 ? sessions.secret.host(sessions.sides.source(session &<< 1)) : key.source)
   }
 
   /// Gives back the place of a session that nobody can find any more.

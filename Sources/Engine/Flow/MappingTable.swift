@@ -1,7 +1,8 @@
 import Synchronization
 
 /// A mapping: (protocol, inside endpoint) <-> (protocol, outside endpoint), found by either. One cache line. Its endpoints
-/// do not change from the moment it can be found until nobody can be reading it any more.
+/// do not change from the moment it can be found until nobody can be reading it any more. Of IPv6 the addresses are digests
+/// and numbers: see `MappingSides`.
 ///
 ///     offset  0  inside address   UInt32  raw
 ///             4  remote address   UInt32  raw; 0 where the mapping is endpoint-independent
@@ -13,7 +14,7 @@ import Synchronization
 ///            16  outside address  UInt32  raw
 ///            20  outside port     UInt16  raw
 ///            22  filtering        UInt8   place in EndpointRule.allCases
-///            23  -
+///            23  kind             UInt8   of its inside key: see `MappingKind`
 ///            24  life             UInt64  MappingLife
 ///            32  head             UInt32  first of its sessions << 1; 0 = none
 ///            36  littered         UInt32  1 = sessions that are over still stand in its list
@@ -73,6 +74,7 @@ struct MappingLine {
     ).exchanged
   }
   var state: UInt32 { life.state }
+  var kind: UInt8 { load(23) }
   var head: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 32) }
   var littered: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 36) }
   var guest: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 60) }
@@ -90,13 +92,14 @@ struct MappingLine {
   var insideKey: FlowKey {
     get {
       MappingTable.insideKey(
-        addresses: load(0), ports: UInt64(load(8, UInt32.self)), pool: pool, ipProtocol: ipProtocol)
+        addresses: load(0), ports: UInt64(load(8, UInt32.self)), pool: pool, ipProtocol: ipProtocol, kind: kind)
     }
     nonmutating set {
       store(0, newValue.addresses)
       store(8, newValue.ports)
       store(12, newValue.scope)
       store(14, newValue.ipProtocol)
+      store(23, UInt8(truncatingIfNeeded: newValue.rest &>> 56))
     }
   }
   var outsideKey: FlowKey {
@@ -165,6 +168,8 @@ struct MappingTable: @unchecked Sendable {
   let index: FlowIndex
   let places: PlacePool
   let permitPlaces: PlacePool
+  /// Addresses of IPv6 mappings.
+  let sides: MappingSides
   private let base: UnsafeMutableRawPointer
   private let permitBase: UnsafeMutableRawPointer
 
@@ -173,6 +178,7 @@ struct MappingTable: @unchecked Sendable {
     index = region.mappingIndex
     base = region.mappings
     permitBase = region.permits
+    sides = region.mappingSides
     let capacity = UInt32(region.layout.capacity)
     places = PlacePool(
       words: region.words.start + SharedWords.mappings, base: base, placeBytes: MappingLine.bytes,
@@ -191,9 +197,11 @@ struct MappingTable: @unchecked Sendable {
 
   // The key's uppermost byte tells the kinds apart.
 
-  static func insideKey(addresses: UInt64, ports: UInt64, pool: UInt16, ipProtocol: UInt8) -> FlowKey {
+  static func insideKey(
+    addresses: UInt64, ports: UInt64, pool: UInt16, ipProtocol: UInt8, kind: UInt8 = MappingKind.ipv4
+  ) -> FlowKey {
     var key = FlowKey(addresses: addresses, ports: ports, scope: pool, ipProtocol: ipProtocol)
-    key.rest |= 1 &<< 56
+    key.rest |= UInt64(kind) &<< 56
     return key
   }
 

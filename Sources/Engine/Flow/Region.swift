@@ -16,9 +16,10 @@ import CIntrinsics
 ///     port pools       for each outside address: bitmaps with their summaries for TCP, UDP and echo
 ///     side lines       64 bytes for each session place, where there is IPv6: see `SideTable`
 ///     helper lines     64 bytes for each session place, where a rule has a helper: see `HelperLine`
+///     mapping sides    32 bytes for each mapping, where there is IPv6: see `MappingSides`
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
-  static let version: UInt32 = 5
+  static let version: UInt32 = 6
   static let pageBytes = 4096
 
   /// Sessions, and mappings too.
@@ -42,6 +43,7 @@ struct RegionLayout: Equatable {
   let poolsOffset: Int
   let sidesOffset: Int
   let helpersOffset: Int
+  let mappingSidesOffset: Int
   /// All of it.
   let bytes: Int
 
@@ -68,6 +70,7 @@ struct RegionLayout: Equatable {
     poolsOffset = part(pools * PortPools.poolBytes)
     sidesOffset = part(hasIPv6 ? (capacity + 1) * SideTable.bytes : 0)
     helpersOffset = part(hasHelpers ? (capacity + 1) * HelperLine.bytes : 0)
+    mappingSidesOffset = part(hasIPv6 ? (capacity + 1) * MappingSides.bytes : 0)
     bytes = end
   }
 }
@@ -137,7 +140,7 @@ extension RegionLayout {
   init(_ rules: Rules) throws(PlanError) {
     guard rules.plan.sessions < Self.maximumCapacity else { throw .tooMany("sessions") }
     self.init(
-      capacity: rules.plan.sessions, pools: rules.outsideAddresses.count + PortPools.spare,
+      capacity: rules.plan.sessions, pools: rules.pooledAddresses.count + PortPools.spare,
       hasIPv6: rules.plan.hasIPv6, hasHelpers: rules.plan.hasHelpers)
   }
 
@@ -185,6 +188,7 @@ struct Region {
   var openings: UnsafeMutableRawPointer { start + layout.openingsOffset }
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
   var sides: SideTable { SideTable(start: start + layout.sidesOffset) }
+  var mappingSides: MappingSides { MappingSides(start: start + layout.mappingSidesOffset) }
   var helpers: HelperTable { HelperTable(start: start + layout.helpersOffset) }
 }
 

@@ -230,6 +230,12 @@ struct CommonLine {
     get { shared8(line, 42).plain != 0 }
     nonmutating set { shared8(line, 42).plain = newValue ? 1 : 0 }
   }
+  /// What the session has from now on.
+  func take(_ claims: Claims) {
+    mapping = claims.mapping
+    pinned = claims.pinned
+    isCounted = claims.isCounted
+  }
   var remote: UInt32 {
     get { shared32(line, 44).plain }
     nonmutating set { shared32(line, 44).plain = newValue }

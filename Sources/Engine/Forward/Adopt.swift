@@ -22,7 +22,7 @@ extension Core {
       shift: UInt32(truncatingIfNeeded: saved.baseTick &- clock.base))
     var mappings = [UInt32](repeating: 0, count: Int(saved.mappingPlaces) + 1)
     for place in 1..<max(1, saved.mappingPlaces &+ 1) {
-      guard let made = adopt(saved.mappings[place], adopter) else { continue }
+      guard let made = adopt(saved, mapping: place, adopter) else { continue }
       mappings[Int(place)] = made
     }
     var identity: UInt64 = 0
@@ -65,18 +65,19 @@ extension Core {
   // MARK: Mappings
 
   /// Makes a mapping anew, with one user: the adoption. nil where it is none, or the rules would not make it.
-  private mutating func adopt(_ old: MappingLine, _ adopter: Adopter) -> UInt32? {
+  private mutating func adopt(_ saved: SavedRegion, mapping place: UInt32, _ adopter: Adopter) -> UInt32? {
+    let old = saved.mappings[place]
     let life = old.life
     let isKnown = [IPProtocol.tcp, IPProtocol.udp, IPProtocol.icmp].contains(old.ipProtocol)
     guard life.state == MappingState.live || life.state == MappingState.quarantined, isKnown,
       old.load(22, UInt8.self) < EndpointRule.allCases.count, old.outsidePort != 0,
       let interface = adopter.interface(old.interface), let pool = flows.pools.pool(of: old.outsideAddress),
-      let mapping = flows.mappingPlaces.take()
+      let key = insideKey(of: old, saved, place, pool: pool), let mapping = flows.mappingPlaces.take()
     else { return nil }
     let line = flows.mappings[mapping]
     line.clear()
-    line.insideKey = MappingTable.insideKey(
-      addresses: old.load(0), ports: UInt64(old.load(8, UInt32.self)), pool: pool, ipProtocol: old.ipProtocol)
+    line.insideKey = key
+    if line.isIPv6 { flows.mappings.sides[mapping] = saved.mappings.sides[place] }
     line.outsideAddress = old.outsideAddress
     line.outsidePort = old.outsidePort
     line.filtering = old.filtering
@@ -112,8 +113,10 @@ extension Core {
     // A mark, or one that was just beginning or ending, is nothing to go on.
     guard (SessionState.open...SessionState.reset).contains(word.state) else { return }
     let old = (saved.sessions.flow(place &<< 1), saved.sessions.flow(place &<< 1 | 1))
-    var draft = old.0.key.isIPv6 ? nil : draft(place, saved, mappings, adopter)
-    guard draft != nil || old.0.key.isIPv6 else { return report.damaged += 1 }
+    let isIPv6 = old.0.key.isIPv6
+    let draft = isIPv6 ? nil : draft(place, saved, mappings, adopter)
+    let draft6 = isIPv6 ? draft6(place, saved, mappings, interface: adopter.interface) : nil
+    guard var claims = draft?.claims ?? draft6?.claims else { return report.damaged += 1 }
     let kind = old.0.kind
     let seen = (old.0.lastSeen &+ adopter.shift, old.1.lastSeen &+ adopter.shift)
     let latest = Int32(bitPattern: seen.0 &- seen.1) >= 0 ? seen.0 : seen.1
@@ -121,7 +124,7 @@ extension Core {
     guard let session = flows.allocate(at: clock.tick) else { return report.refused += 1 }
     if let draft {
       _ = fill(session, draft, kind)
-    } else if !refill(session, from: saved, place, interface: adopter.interface) {
+    } else if let draft6, !refill(session, draft6, from: saved, place, interface: adopter.interface) {
       flows.discard(session)
       return report.damaged += 1
     }
@@ -143,16 +146,17 @@ extension Core {
       flows.discard(session)
       return report.expired += 1
     }
-    guard draft.map({ use($0) }) ?? true else {
+    guard use(claims) else {
       flows.discard(session)
       return report.damaged += 1
     }
     // Limits are for new ones.
-    if draft.map({ !interfaces[Int($0.key.scope)].isOutside }) ?? false { _ = countHost(&draft!, limit: .max) }
-    flows.sessions.common(session).isCounted = draft?.isCounted ?? false
+    let ingress = Int(flows.sessions.flow(session &<< 1).key.scope)
+    if !interfaces[ingress].isOutside { _ = countHost(&claims, limit: .max) }
+    flows.sessions.common(session).isCounted = claims.isCounted
     restore(session, old, common, origin, timeout: timeout, seen: seen)
     guard flows.publish(session, as: Self.revived(word, timeout: timeout)) == .made else {
-      if let draft { abandon(draft) }
+      abandon(claims)
       flows.discard(session)
       return report.damaged += 1
     }
@@ -191,19 +195,25 @@ extension Core {
     guard draft.replyKey == replyKey, reply.newAddresses == back.addresses, reply.newPorts == back.ports else {
       return nil
     }
+    guard takeMappings(&draft.claims, common, mappings) else { return nil }
+    draft.remote = interfaces[Int(key.scope)].isOutside ? key.source : key.destination
+    if draft.mapping != 0, !interfaces[Int(key.scope)].isOutside {
+      let line = flows.mappings[draft.mapping]
+      guard line.outsideAddress == new.source, line.outsidePort == new.sourcePort else { return nil }
+    }
+    return draft
+  }
+
+  /// The mappings of a session by their places here; false where it has one that is not.
+  func takeMappings(_ claims: inout Claims, _ common: CommonLine, _ mappings: [UInt32]) -> Bool {
     func number(_ old: UInt32) -> UInt32? {
       if old == 0 { return 0 }
       return Int(old) < mappings.count && mappings[Int(old)] != 0 ? mappings[Int(old)] : nil
     }
-    guard let mapping = number(common.mapping), let pinned = number(common.pinned) else { return nil }
-    draft.mapping = mapping
-    draft.pinned = pinned
-    draft.remote = interfaces[Int(key.scope)].isOutside ? key.source : key.destination
-    if mapping != 0, !interfaces[Int(key.scope)].isOutside {
-      let line = flows.mappings[mapping]
-      guard line.outsideAddress == new.source, line.outsidePort == new.sourcePort else { return nil }
-    }
-    return draft
+    guard let mapping = number(common.mapping), let pinned = number(common.pinned) else { return false }
+    claims.mapping = mapping
+    claims.pinned = pinned
+    return true
   }
 
   /// What is derived was derived from the same, and what kind it is fits the protocol.
@@ -225,10 +235,10 @@ extension Core {
   }
 
   /// Counts the session among the users of its mappings.
-  private mutating func use(_ draft: Draft) -> Bool {
-    if draft.mapping != 0, !flows.use(draft.mapping) { return false }
-    if draft.pinned == 0 || flows.use(draft.pinned) { return true }
-    if draft.mapping != 0 { flows.letGo(draft.mapping) }
+  private mutating func use(_ claims: Claims) -> Bool {
+    if claims.mapping != 0, !flows.use(claims.mapping) { return false }
+    if claims.pinned == 0 || flows.use(claims.pinned) { return true }
+    if claims.mapping != 0 { flows.letGo(claims.mapping) }
     return false
   }
 

@@ -191,7 +191,7 @@ extension Core {
       return drop(packet.slot, .outsideToOutside)
     }
     var draft = Draft(key: key, new: new, hop: hop, origin: origin)
-    draft.pinned = pinned
+    draft.claims.pinned = pinned
     if isExpected {
       guard flows.takeExpected(pinned, at: clock.tick) else { return again(packet) }
     } else if pinned != 0, !flows.use(pinned) {

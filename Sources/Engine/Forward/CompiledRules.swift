@@ -55,6 +55,8 @@ struct MasqueradeRule {
   let pool: UnsafeBufferPointer<PortRange>
   /// Outside addresses, raw.
   let addresses: UnsafeBufferPointer<UInt32>
+  /// The number of its IPv6 address; 0 for none.
+  let number6: UInt32
   private let except: UnsafeBufferPointer<IPv4Prefix>
 
   /// - Parameter own: the outside interface.
@@ -69,6 +71,7 @@ struct MasqueradeRule {
     pool = UnsafeBufferPointer(copying: plan.pool)
     addresses = UnsafeBufferPointer(
       copying: plan.externals.isEmpty ? own.firstAddress.map { [$0] } ?? [] : plan.externals.map(\.wire))
+    number6 = plan.external6?.number ?? 0
     except = UnsafeBufferPointer(copying: plan.except)
   }
 

@@ -59,8 +59,14 @@ extension Rules {
   func isValid(_ mapping: MappingLine) -> Bool {
     let address = mapping.outsideAddress
     let port = mapping.outsidePort.bigEndian
-    guard outsideAddresses[address] != nil else { return false }
-    if mapping.ipProtocol != IPProtocol.icmp, forwards.find(address, mapping.ipProtocol, port) != nil { return false }
+    guard mapping.isIPv6 ? translation6.isAt(number: address) : outsideAddresses[address] != nil else { return false }
+    if mapping.ipProtocol != IPProtocol.icmp {
+      let entry =
+        mapping.isIPv6
+        ? translation6.find(number: address, mapping.ipProtocol, port)
+        : forwards.find(address, mapping.ipProtocol, port)
+      if entry != nil { return false }
+    }
     let pool: UnsafeBufferPointer<PortRange>
     if let index = masquerade(from: Int(mapping.interface), as: address) {
       let rule = masquerades[index]
@@ -217,9 +223,9 @@ extension Rules {
     return (index, paired)
   }
 
-  /// The masquerade by which hosts behind an inside interface have this outside address.
+  /// The masquerade by which hosts behind an inside interface have this outside address (raw; of IPv6 its number).
   func masquerade(from interface: Int, as address: UInt32) -> Int? {
-    masquerades.firstIndex { $0.from == interface && $0.addresses.contains(address) }
+    masquerades.firstIndex { $0.from == interface && ($0.addresses.contains(address) || $0.number6 == address) }
   }
 
   /// The outside address (raw) of an inside host: always the same one of the pool (RFC 4787 REQ-2, "paired").
@@ -249,6 +255,7 @@ extension Rules {
 extension MappingLine {
   /// Who shares it: what it remembers of the remote endpoint tells.
   fileprivate var rule: EndpointRule {
+    if isIPv6 { return MappingKind.rule(kind) }
     if load(4, UInt32.self) == 0 { return .endpointIndependent }
     return load(10, UInt16.self) == 0 ? .addressDependent : .addressAndPortDependent
   }

@@ -1,3 +1,15 @@
+/// What a session that is just being made holds already, to be given back where nothing comes of it.
+struct Claims {
+  /// The inside host that begins it, as `HostTable` knows it.
+  var host: UInt32
+  /// The mapping that the session belongs to, 0 for none.
+  var mapping: UInt32 = 0
+  /// The mapping that it comes in by, for a hairpin.
+  var pinned: UInt32 = 0
+  /// It is among the sessions of the host.
+  var isCounted = false
+}
+
 /// A session before it is made.
 struct Draft {
   /// The packet's key.
@@ -7,20 +19,21 @@ struct Draft {
   /// Towards the new destination.
   var hop: RouteTable.Hop
   var origin: Origin
-  /// The mapping that the session belongs to, 0 for none.
-  var mapping: UInt32 = 0
-  /// The mapping that it comes in by, for a hairpin.
-  var pinned: UInt32 = 0
+  var claims: Claims
   /// The outside peer as the mapping sees it, raw.
   var remote: UInt32 = 0
-  /// It is among the sessions of the inside host that begins it.
-  var isCounted = false
 
   init(key: FlowKey, new: FlowKey, hop: RouteTable.Hop, origin: Origin) {
     self.key = key
     self.new = new
     self.hop = hop
     self.origin = origin
+    claims = Claims(host: key.source)
+  }
+
+  var mapping: UInt32 {
+    get { claims.mapping }
+    set { claims.mapping = newValue }
   }
 
   /// The key of the reply: what the far side answers to, arriving where the packet leaves.
@@ -71,8 +84,8 @@ extension Core {
   /// How many ports are tried where a reply tuple is taken.
   private static let portTries = 1024
   /// How often a packet is judged again because of another worker, and how many lookups long it waits before each time.
-  private static let contentionLimit = 4
-  private static let looksAfterContention = 64
+  static let contentionLimit = 4
+  static let looksAfterContention = 64
 
   /// Makes the session that a draft describes and sends its first packet: MTU, limits and table, neighbour.
   ///
@@ -80,23 +93,23 @@ extension Core {
   mutating func make(_ packet: Packet, _ draft: Draft, source: SourceChoice) {
     var draft = draft
     guard let adjacency = adjacency(to: draft.hop) else {
-      abandon(draft)
+      abandon(draft.claims)
       return drop(packet.slot, .neighborTableFull)
     }
     guard fits(packet, adjacency) || packet.canSplit else {
-      abandon(draft)
+      abandon(draft.claims)
       return tooBig(packet, adjacency)
     }
-    if let reason = admit(&draft, packet) {
-      abandon(draft)
+    if let reason = admit(&draft.claims, packet.kind, on: packet.ingress) {
+      abandon(draft.claims)
       return refuseNew(packet, reason)
     }
     if let reason = settleSource(&draft, source, packet.ingress) {
-      abandon(draft)
+      abandon(draft.claims)
       return refuseNew(packet, reason)
     }
     guard let session = flows.allocate(at: clock.tick) else {
-      abandon(draft)
+      abandon(draft.claims)
       return refuseNew(packet, .tableFull)
     }
     let isHelped = flows.helps && packet.kind == FlowKind.tcp && isHelped(draft, source, packet.tcpFlags)
@@ -106,7 +119,7 @@ extension Core {
     let publication = flows.publish(session, as: word)
     guard publication == .made else {
       flows.discard(session)
-      abandon(draft)
+      abandon(draft.claims)
       return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
@@ -122,33 +135,33 @@ extension Core {
   }
 
   /// Counts the session towards the limits that it falls under. Returns the one that it would go beyond.
-  private mutating func admit(_ draft: inout Draft, _ packet: Packet) -> DropReason? {
-    if !interfaces[packet.ingress].isOutside, !countHost(&draft, limit: rules.limits.sessionsPerHost) {
+  mutating func admit(_ claims: inout Claims, _ kind: UInt8, on ingress: Int) -> DropReason? {
+    if !interfaces[ingress].isOutside, !countHost(&claims, limit: rules.limits.sessionsPerHost) {
       return .sessionLimit
     }
-    guard packet.kind == FlowKind.tcp, !flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
+    guard kind == FlowKind.tcp, !flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
       return nil
     }
     return .halfOpenLimit
   }
 
   /// Counts the session for the inside host that begins it; false where that is one too many.
-  mutating func countHost(_ draft: inout Draft, limit: UInt32) -> Bool {
+  mutating func countHost(_ claims: inout Claims, limit: UInt32) -> Bool {
     let table = tables.hosts.sessions
-    var claim = table.add(draft.key.source, limit: limit)
+    var claim = table.add(claims.host, limit: limit)
     if claim == .refused, flows.sweepBeforeRefusal(at: clock.tick) {
-      claim = table.add(draft.key.source, limit: limit)
+      claim = table.add(claims.host, limit: limit)
     }
-    draft.isCounted = claim == .counted
+    claims.isCounted = claim == .counted
     if claim == .uncounted { counters.add(.hostUncounted) }
     return claim != .refused
   }
 
   /// No session came of it: its mappings lose the user that it was, and its host a session.
-  mutating func abandon(_ draft: Draft) {
-    if draft.isCounted { tables.hosts.sessions.remove(draft.key.source) }
-    if draft.mapping != 0 { flows.letGo(draft.mapping) }
-    if draft.pinned != 0 { flows.letGo(draft.pinned) }
+  mutating func abandon(_ claims: Claims) {
+    if claims.isCounted { tables.hosts.sessions.remove(claims.host) }
+    if claims.mapping != 0 { flows.letGo(claims.mapping) }
+    if claims.pinned != 0 { flows.letGo(claims.pinned) }
   }
 
   /// Refused for want of room: inside senders are told (RFC 5508 REQ-8). Where another worker was in the way, the packet
@@ -181,10 +194,8 @@ extension Core {
     original.timeout = timeout
     reply.timeout = timeout
     common.origin = draft.origin
-    common.mapping = draft.mapping
     common.remote = draft.remote
-    common.pinned = draft.pinned
-    common.isCounted = draft.isCounted
+    common.take(draft.claims)
     original.lastSeen = clock.tickUp
     reply.lastSeen = clock.tickUp
     original.planGeneration = generation
@@ -209,7 +220,7 @@ extension Core {
   }
 
   /// A session that such a datagram begins lives no longer than the mapping did without it.
-  private func inheritAge(_ session: UInt32) {
+  func inheritAge(_ session: UInt32) {
     let original = flows.sessions.flow(session &<< 1)
     let mapping = flows.sessions.common(session).mapping
     guard !original.keepsSession, mapping != 0 else { return }

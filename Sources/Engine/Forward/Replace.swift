@@ -13,7 +13,7 @@ extension Core {
     guard flows.tables.region.layout.hasHelpers || !new.plan.hasHelpers else { throw .tooMany("helpers") }
     // What all workers share, the first one settles.
     if flows.worker == 0 {
-      guard flows.pools.assign(new.outsideAddresses.addresses) else { throw .tooMany("new outside addresses") }
+      guard flows.pools.assign(new.pooledAddresses) else { throw .tooMany("new outside addresses") }
     } else {
       flows.pools.refresh()
     }
@@ -102,6 +102,9 @@ struct ReservedPorts {
   var inOrder: [(key: Place, value: [UInt64])] {
     bitmaps.sorted { ($0.key.address, $0.key.ipProtocol) < ($1.key.address, $1.key.ipProtocol) }
   }
+
+  /// Adds those of other addresses.
+  mutating func add(_ others: ReservedPorts) { bitmaps.merge(others.bitmaps) { own, _ in own } }
 
   mutating func insert(_ address: UInt32, _ ipProtocol: UInt8, _ ports: PortRange) {
     var words =

@@ -48,6 +48,7 @@ public struct Rules: @unchecked Sendable {
     for interface in plan.interfaces where interface.link == .ethernet && interface.mac == nil {
       throw .noMAC(interface: interface.name)
     }
+    guard Translation6.areDistinct(plan) else { throw .tooMany("IPv6 addresses of forwards and masquerades") }
     self.plan = plan
     let interfaces = plan.interfaces.indices.map { Interface(plan.interfaces[$0], externals: plan.externals(on: $0)) }
     self.interfaces = UnsafeBufferPointer(copying: interfaces)
@@ -60,9 +61,11 @@ public struct Rules: @unchecked Sendable {
       }, uniquingKeysWith: { first, _ in first })
     let maker = ForwardTableMaker(plan)
     forwards = maker.table()
-    reserved = maker.reserved
     pinholes = PinholeTable(plan)
     translation6 = Translation6(plan)
+    var reserved = maker.reserved
+    reserved.add(translation6.reserved)
+    self.reserved = reserved
     prefixes = UnsafeBufferPointer(copying: plan.prefixes.map { PrefixRule($0) })
     forwardRules = UnsafeBufferPointer(
       copying: plan.forwards.map { ForwardRule($0, externals: plan.externals(of: $0), plan.timeouts) })
@@ -84,6 +87,9 @@ public struct Rules: @unchecked Sendable {
     limits = TableLimits(plan)
     hasExceptions = plan.masquerades.contains { !$0.except.isEmpty }
   }
+
+  /// Outside addresses (raw; of IPv6 their numbers) that mappings may have ports of.
+  var pooledAddresses: [UInt32] { outsideAddresses.addresses + translation6.numbers }
 
   /// Gives back what it holds; for the owner alone.
   public func release() {

@@ -127,7 +127,7 @@ extension Core {
     if settleSource(&draft, .hairpin(address: line.newSource), Int(key.scope)) != nil
       || draft.new.source != line.newSource
     {
-      abandon(draft)
+      abandon(draft.claims)
       return nil
     }
     guard draft.mapping != 0 else { return draft.new.sourcePort.bigEndian }

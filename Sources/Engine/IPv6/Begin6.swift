@@ -1,3 +1,13 @@
+/// What the target of an IPv6 session sees as its source.
+enum SourceChoice6 {
+  /// What the draft says, to the letter.
+  case settled
+  /// That, but with another port where its own is somebody's.
+  case anyPort
+  /// The draft's address, which is one of ours, with the port of the client's mapping there; of this masquerade, or of none.
+  case mapped(masquerade: Int?)
+}
+
 /// An IPv6 session before it is made: what its first packet becomes, and where it goes.
 struct Draft6 {
   var source: IPv6Address
@@ -6,24 +16,23 @@ struct Draft6 {
   var ports: UInt32
   var hop: RouteTable6.Hop
   var origin: Origin
-  var choice: PortChoice6
+  var choice = SourceChoice6.settled
+  var claims = Claims(host: 0)
+  /// The outside peer as the mapping sees it: see `HashSecret.host`.
+  var remote: UInt32 = 0
 
-  init(
-    source: IPv6Address, destination: IPv6Address, ports: UInt32, hop: RouteTable6.Hop, origin: Origin,
-    choice: PortChoice6? = nil
-  ) {
-    self.source = source
-    self.destination = destination
-    self.ports = ports
-    self.hop = hop
-    self.origin = origin
-    self.choice = choice ?? PortChoice6(keepsOwn: true, pool: UnsafeBufferPointer(start: nil, count: 0))
+  /// Raw.
+  var sourcePort: UInt16 {
+    get { UInt16(truncatingIfNeeded: ports) }
+    set { ports = ports & 0xFFFF_0000 | UInt32(newValue) }
   }
 }
 
 /// What an IPv6 packet that belongs to no session may begin.
 enum Beginning6 {
   case session(Draft6)
+  /// It is for an outside endpoint of ours that no forward has: a mapping may.
+  case endpoint
   case refused(DropReason)
 }
 
@@ -75,29 +84,39 @@ extension Rules {
   // MARK: At our own addresses
 
   private func masquerade6(from inside: Int, to outside: Int) -> Int? {
-    plan.masquerades.firstIndex { $0.from == inside && $0.to == outside && $0.external6 != nil }
+    masquerades.firstIndex { $0.from == inside && $0.to == outside && $0.number6 != 0 }
+  }
+
+  private static func hasPorts(_ key: FlowKey) -> Bool {
+    IPProtocol.hasPorts(ICMPv6.portsProtocol(key.ipProtocol))
   }
 
   /// From an address of ours: a forward's target from the forward's, everybody else from the masquerade's.
   private func masqueraded(
     _ key: FlowKey, from source: IPv6Address, to destination: IPv6Address, _ hop: RouteTable6.Hop, _ index: Int
   ) -> Beginning6 {
-    if let entry = translation6.findOutbound(source, key.ipProtocol, key.sourcePort.bigEndian),
-      plan.forwards[entry.rule].interface == hop.interface, let outside = plan.forwards[entry.rule].pinhole?.external
-    {
-      let ports = key.ports & 0xFFFF_0000 | UInt32(entry.port.bigEndian)
-      return .session(
-        Draft6(source: outside, destination: destination, ports: ports, hop: hop, origin: .masquerade(index)))
-    }
     guard let own = plan.masquerades[index].external6 else { return .refused(.noMasquerade) }
-    let hasPorts = IPProtocol.hasPorts(key.ipProtocol) || key.ipProtocol == ICMPv6.number
-    guard hasPorts || masquerades[index].otherProtocols && !IPProtocol.coversAddresses(key.ipProtocol) else {
+    var draft = Draft6(
+      source: own, destination: destination, ports: key.ports, hop: hop, origin: .masquerade(index))
+    if takeForwardEndpoint(&draft, key, source, on: hop.interface) { return .session(draft) }
+    if Self.hasPorts(key) {
+      draft.choice = .mapped(masquerade: index)
+    } else if !masquerades[index].otherProtocols || IPProtocol.coversAddresses(key.ipProtocol) {
       return .refused(.unknownProtocol)
     }
-    return .session(
-      Draft6(
-        source: own, destination: destination, ports: key.ports, hop: hop, origin: .masquerade(index),
-        choice: hasPorts ? choice(key, at: own, from: masquerades[index].pool) : nil))
+    return .session(draft)
+  }
+
+  /// The target of a one-to-one forward sends from the forward's outside endpoint. False where it is none.
+  private func takeForwardEndpoint(
+    _ draft: inout Draft6, _ key: FlowKey, _ source: IPv6Address, on interface: Int?
+  ) -> Bool {
+    guard let entry = translation6.findOutbound(source, key.ipProtocol, key.sourcePort.bigEndian),
+      plan.forwards[entry.rule].interface == interface, let outside = plan.forwards[entry.rule].pinhole?.external
+    else { return false }
+    draft.source = outside
+    draft.sourcePort = entry.port.bigEndian
+    return true
   }
 
   /// To an address of ours: by a forward there, from inside too (hairpin).
@@ -106,30 +125,39 @@ extension Rules {
     guard key.rest & FlowKey.echoReply == 0 else { return .refused(.icmpUnmatched) }
     guard let entry = translation6.find(destination, key.ipProtocol, key.destinationPort.bigEndian),
       let six = plan.forwards[entry.rule].pinhole
-    else { return .refused(isFromOutside && translation6.isAt(destination) ? .noForward : .toUs) }
+    else { return translation6.isAt(destination) ? .endpoint : .refused(.toUs) }
     let rule = plan.forwards[entry.rule]
     guard six.allows(source) else { return .refused(.notAllowed) }
     guard isFromOutside || rule.hairpin else { return .refused(.hairpinOff) }
     guard !IPProtocol.coversAddresses(key.ipProtocol) else { return .refused(.unknownProtocol) }
     guard let hop = routes6.find(six.target) else { return .refused(.noRoute) }
     guard !interfaces[hop.interface].isOutside || rule.source == .gateway else { return .refused(.outsideToOutside) }
-    let hasPorts = key.ipProtocol == IPProtocol.tcp || key.ipProtocol == IPProtocol.udp
+    let hasTargetPort = key.ipProtocol == IPProtocol.tcp || key.ipProtocol == IPProtocol.udp
     var draft = Draft6(
       source: source, destination: six.target,
-      ports: hasPorts ? key.ports & 0xFFFF | UInt32(entry.port.bigEndian) &<< 16 : key.ports, hop: hop,
+      ports: hasTargetPort ? key.ports & 0xFFFF | UInt32(entry.port.bigEndian) &<< 16 : key.ports, hop: hop,
       origin: .forward(entry.rule))
     if rule.source == .gateway {
       guard let own = sixes[hop.interface]?.firstAddress else { return .refused(.noRoute) }
       draft.source = own
     } else if !isFromOutside {
-      draft.source = destination
+      return .session(sentAsMapped(draft, key, source, at: destination))
     }
-    if hasPorts || key.ipProtocol == ICMPv6.number {
-      // The client's own port, but where that is a forward's at an address of ours.
-      let isReserved = translation6.isReserved(draft.source, key.ipProtocol, key.sourcePort.bigEndian)
-      draft.choice = PortChoice6(keepsOwn: !isReserved, pool: defaultPool)
-    }
+    if Self.hasPorts(key) { draft.choice = .anyPort }
     return .session(draft)
+  }
+
+  /// The draft of an inside host that reaches another by an address of ours: who asks is seen by an outside endpoint
+  /// there too (RFC 4787 REQ-9a).
+  func sentAsMapped(
+    _ draft: Draft6, _ key: FlowKey, _ source: IPv6Address, at address: IPv6Address
+  ) -> Draft6 {
+    var draft = draft
+    draft.source = address
+    if !takeForwardEndpoint(&draft, key, source, on: own6[address]), Self.hasPorts(key) {
+      draft.choice = .mapped(masquerade: masquerade(from: Int(key.scope), as: address.number))
+    }
+    return draft
   }
 
   // MARK: By a prefix
@@ -143,21 +171,5 @@ extension Rules {
     guard own6[target] == nil else { return .refused(.toUs) }
     guard let hop = routes6.find(target), !interfaces[hop.interface].isOutside else { return .refused(.noRoute) }
     return .session(Draft6(source: outside, destination: target, ports: key.ports, hop: hop, origin: .hairpin))
-  }
-
-  /// What these rules make of an IPv6 session; see `fate`.
-  func fate6(of session: UInt32, in flows: Flows) -> Fate {
-    let (original, reply) = (flows.sessions.flow(session &<< 1), flows.sessions.flow(session &<< 1 | 1))
-    let (key, sides) = (original.key, flows.sessions.sides)
-    guard sixes[Int(key.scope)] != nil,
-      case .session(let draft) = beginning(
-        key, from: sides.source(session &<< 1), to: sides.destination(session &<< 1))
-    else { return .cut }
-    let isSame =
-      draft.hop.interface == Int(reply.key.scope) && draft.ports &>> 16 == original.newPorts &>> 16
-      && draft.source == sides.destination(session &<< 1 | 1) && draft.destination == sides.source(session &<< 1 | 1)
-    let hasPort = draft.ports == original.newPorts || allows(original.newSourcePort.bigEndian, draft, of: key)
-    if isSame, hasPort { return .kept(draft.origin) }
-    return plan.onChange == .keep ? .retargeted : .cut
   }
 }

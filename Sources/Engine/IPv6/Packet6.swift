@@ -12,6 +12,8 @@ struct Packet6 {
   var key = FlowKey(addresses: 0, rest: 0)
   /// `free` where it belongs to no flow.
   var kind = FlowKind.free
+  /// How often another worker has been in the way of the session that it begins.
+  var contentions: UInt8 = 0
   /// Raw TCI bits of PCP and DEI.
   let priority: UInt16
 

@@ -92,13 +92,8 @@ extension Core {
     case .session(let draft):
       guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
       make(packet, draft)
-    case .refused(let reason) where isForUs(packet, reason): judgeLocal(packet)
-    case .refused(let reason):
-      // The hop limit is looked at before what belongs to the route (CONTRACT).
-      guard reason.rawValue < DropReason.ttlExceeded.rawValue || packet.header.hopLimit > 1 else {
-        return timeExceeded(packet)
-      }
-      refuse(packet, reason)
+    case .endpoint: beginAtEndpoint(packet)
+    case .refused(let reason): refuse(packet, reason)
     }
   }
 
@@ -109,7 +104,12 @@ extension Core {
   }
 
   /// Inside senders are told where it is the way that is missing.
-  private mutating func refuse(_ packet: Packet6, _ reason: DropReason) {
+  mutating func refuse(_ packet: Packet6, _ reason: DropReason) {
+    if isForUs(packet, reason) { return judgeLocal(packet) }
+    // The hop limit is looked at before what belongs to the route (CONTRACT).
+    guard reason.rawValue < DropReason.ttlExceeded.rawValue || packet.header.hopLimit > 1 else {
+      return timeExceeded(packet)
+    }
     switch reason {
     case .noRoute: return noRoute(packet)
     case .untranslatable where !interfaces[packet.ingress].isOutside:
@@ -121,22 +121,35 @@ extension Core {
   }
 
   /// Makes a session and sends its first packet: MTU, table, neighbour.
-  private mutating func make(_ packet: Packet6, _ draft: Draft6) {
-    guard let adjacency = adjacency(to: draft.hop) else { return drop(packet.slot, .neighborTableFull) }
-    guard fits(packet, adjacency) else { return tooBig(packet, adjacency) }
+  ///
+  /// The draft's mappings count a user already; the session takes that over, or it is given back.
+  mutating func make(_ packet: Packet6, _ draft: Draft6) {
     var draft = draft
-    let ports = draft.ports
-    guard settlePort(&draft, packet.key, packet.kind) else { return refuseNew(packet, .noPort) }
-    if draft.ports != ports, case .forward = draft.origin.report { counters.add(.portChanged) }
-    guard packet.kind != FlowKind.tcp || flows.admitsHalfOpen(limit: rules.limits.halfOpen, at: clock.tick) else {
-      return refuseNew(packet, .halfOpenLimit)
+    guard let adjacency = adjacency(to: draft.hop) else {
+      abandon(draft.claims)
+      return drop(packet.slot, .neighborTableFull)
     }
-    guard let session = flows.allocate(at: clock.tick) else { return refuseNew(packet, .tableFull) }
+    guard fits(packet, adjacency) else {
+      abandon(draft.claims)
+      return tooBig(packet, adjacency)
+    }
+    let secret = flows.sessions.secret
+    draft.claims.host = secret.host(packet.source)
+    draft.remote = secret.host(interfaces[packet.ingress].isOutside ? packet.source : packet.destination)
+    if let reason = admit(&draft.claims, packet.kind, on: packet.ingress) ?? settleSource(&draft, packet) {
+      abandon(draft.claims)
+      return refuseNew(packet, reason)
+    }
+    guard let session = flows.allocate(at: clock.tick) else {
+      abandon(draft.claims)
+      return refuseNew(packet, .tableFull)
+    }
     let word = fill(session, packet.key, from: packet.source, to: packet.destination, draft, packet.kind)
     flows.sessions.flow(session &<< 1).adjacency = adjacency
     let publication = flows.publish(session, as: word)
     guard publication == .made else {
       flows.discard(session)
+      abandon(draft.claims)
       return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
@@ -145,8 +158,19 @@ extension Core {
 
   /// Refused for want of room: inside senders are told.
   private mutating func refuseNew(_ packet: Packet6, _ reason: DropReason) {
+    if reason == .insertContention { return again(packet) }
     if !interfaces[packet.ingress].isOutside { report(packet, .unreachable(code: 1)) }
     drop(packet.slot, reason)
+  }
+
+  /// Judges a packet again that another worker was in the way of; not without bound, since that worker may sleep.
+  mutating func again(_ packet: Packet6) {
+    guard packet.contentions < Self.contentionLimit else { return drop(packet.slot, .insertContention) }
+    var packet = packet
+    packet.contentions &+= 1
+    var looks = Self.looksAfterContention
+    while looks > 0, flows.find(packet.key, at: clock.tick) == nil { looks &-= 1 }
+    judgeFlow(packet)
   }
 
   /// The key of what answers to a draft's packets.
@@ -177,7 +201,12 @@ extension Core {
       line.lastSeen = clock.tickUp
       line.planGeneration = generation
     }
-    flows.sessions.common(session).origin = draft.origin
+    let common = flows.sessions.common(session)
+    common.origin = draft.origin
+    common.remote = draft.remote
+    common.take(draft.claims)
+    limitRefresh(session, kind, draft.origin)
+    inheritAge(session)
     return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
   }
 
@@ -200,7 +229,7 @@ extension Core {
   /// Tracks and counts.
   private func follow(_ packet: Packet6, _ flow: UInt32) {
     let line = flows.sessions.flow(flow)
-    var refreshes = true
+    var refreshes = line.keepsSession
     if packet.kind == FlowKind.tcp {
       let common = flows.sessions.common(flow &>> 1)
       let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
