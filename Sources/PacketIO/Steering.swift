@@ -6,7 +6,7 @@ import Glibc
 ///
 /// Steered by what NAT leaves alone, the *outside peer's* address and port, so that both directions of a session meet the
 /// same worker; fragments, which carry no ports, and everything else by the address. Where they do not meet, the shared
-/// table makes it harmless. What is no IPv4 goes to the first worker.
+/// table makes it harmless. What is no IP goes to the first worker.
 public struct Steering: Sendable {
   /// Where the outside peer stands in a frame that comes in.
   public enum Peer: Sendable {
@@ -63,35 +63,80 @@ public struct Steering: Sendable {
 
 extension Steering {
   /// Classic BPF that returns a member's number. In a fanout group the program sees a frame from its network header on:
-  /// from the IPv4 header, or from the TCI of a tag that the kernel has not taken out.
+  /// from the IP header, or from the TCI of a tag that the kernel has not taken out.
   static func program(peer: Peer, targets: [Int]) -> [sock_filter] {
     if targets.count == 1 { return [sock_filter(code: ret, jt: 0, jf: 0, k: UInt32(targets[0]))] }
-    let plain = steps(peer: peer, header: 0, targets: targets)
-    let tagged = steps(peer: peer, header: 4, targets: targets)
+    let plain = byVersion(peer: peer, header: 0, targets: targets)
+    let tagged = byVersion(peer: peer, header: 4, targets: targets)
     let etherType = UInt32(bitPattern: SKF_AD_OFF + SKF_AD_PROTOCOL)
-    let toFirst = sock_filter(code: ret, jt: 0, jf: 0, k: UInt32(targets[0]))
     return [
       sock_filter(code: loadWord, jt: 0, jf: 0, k: etherType),
-      sock_filter(code: jumpIfEqual, jt: 4, jf: 0, k: UInt32(ETH_P_IP)),
       sock_filter(code: jumpIfEqual, jt: 0, jf: 2, k: UInt32(ETH_P_8021Q)),
       sock_filter(code: loadHalf, jt: 0, jf: 0, k: 2),
-      sock_filter(code: jumpIfEqual, jt: 2, jf: 0, k: UInt32(ETH_P_IP)),
-      toFirst,
-      sock_filter(code: jump, jt: 0, jf: 0, k: UInt32(tagged.count)),
-    ] + tagged + plain
+      sock_filter(code: jump, jt: 0, jf: 0, k: UInt32(plain.count)),
+    ] + plain + tagged
   }
 
-  /// The part behind the EtherType, for an IPv4 header at byte `header`.
-  private static func steps(peer: Peer, header: UInt32, targets: [Int]) -> [sock_filter] {
-    let address: [sock_filter] =
+  /// The part behind the EtherType, which has been loaded, for an IP header at byte `header`.
+  private static func byVersion(peer: Peer, header: UInt32, targets: [Int]) -> [sock_filter] {
+    let six = steps6(peer: peer, header: header, targets: targets)
+    return [
+      sock_filter(code: jumpIfEqual, jt: 0, jf: 1, k: UInt32(ETH_P_IP)),
+      sock_filter(code: jump, jt: 0, jf: 0, k: UInt32(six.count + 2)),
+      sock_filter(code: jumpIfEqual, jt: 1, jf: 0, k: UInt32(ETH_P_IPV6)),
+      sock_filter(code: ret, jt: 0, jf: 0, k: UInt32(targets[0])),
+    ] + six + steps4(peer: peer, header: header, targets: targets)
+  }
+
+  /// The words at these offsets, folded into one and stored.
+  private static func fold(_ offsets: some Sequence<UInt32>) -> [sock_filter] {
+    var code: [sock_filter] = []
+    for offset in offsets {
+      if !code.isEmpty { code.append(sock_filter(code: toX, jt: 0, jf: 0, k: 0)) }
+      let isFirst = code.isEmpty
+      code.append(sock_filter(code: loadWord, jt: 0, jf: 0, k: offset))
+      if !isFirst { code.append(sock_filter(code: xorX, jt: 0, jf: 0, k: 0)) }
+    }
+    return code + [sock_filter(code: store, jt: 0, jf: 0, k: 0)]
+  }
+
+  /// Adds the port that has just been loaded to what is stored.
+  private static let addPort = [
+    sock_filter(code: multiply, jt: 0, jf: 0, k: 0x85EB_CA6B),
+    sock_filter(code: loadX, jt: 0, jf: 0, k: 0),
+    sock_filter(code: addX, jt: 0, jf: 0, k: 0),
+    sock_filter(code: store, jt: 0, jf: 0, k: 0),
+  ]
+
+  /// Of IPv6 only what has its ports right behind the header is steered by them too: pieces and what has other headers
+  /// go by the address.
+  private static func steps6(peer: Peer, header: UInt32, targets: [Int]) -> [sock_filter] {
+    let (source, destination) = (header + 8, header + 24)
+    let words: [UInt32] = [0, 4, 8, 12]
+    let offsets: [UInt32] =
       switch peer {
-      case .source: [sock_filter(code: loadWord, jt: 0, jf: 0, k: header + 12)]
-      case .destination: [sock_filter(code: loadWord, jt: 0, jf: 0, k: header + 16)]
-      case .either:
-        [
-          sock_filter(code: loadWord, jt: 0, jf: 0, k: header + 12), sock_filter(code: toX, jt: 0, jf: 0, k: 0),
-          sock_filter(code: loadWord, jt: 0, jf: 0, k: header + 16), sock_filter(code: xorX, jt: 0, jf: 0, k: 0),
-        ]
+      case .source: words.map { source + $0 }
+      case .destination: words.map { destination + $0 }
+      case .either: words.flatMap { [source + $0, destination + $0] }
+      }
+    let ports: [sock_filter] =
+      peer == .either
+      ? []
+      : [
+        sock_filter(code: loadByte, jt: 0, jf: 0, k: header + 6),
+        sock_filter(code: jumpIfEqual, jt: 1, jf: 0, k: UInt32(IPPROTO_TCP)),
+        sock_filter(code: jumpIfEqual, jt: 0, jf: UInt8(1 + addPort.count), k: UInt32(IPPROTO_UDP)),
+        sock_filter(code: loadHalf, jt: 0, jf: 0, k: header + 40 + (peer == .source ? 0 : 2)),
+      ] + addPort
+    return fold(offsets) + ports + choice(targets)
+  }
+
+  private static func steps4(peer: Peer, header: UInt32, targets: [Int]) -> [sock_filter] {
+    let offsets: [UInt32] =
+      switch peer {
+      case .source: [header + 12]
+      case .destination: [header + 16]
+      case .either: [header + 12, header + 16]
       }
     let portOffset: UInt32 = peer == .source ? 0 : 2
     let ports: [sock_filter] =
@@ -105,11 +150,12 @@ extension Steering {
         sock_filter(code: jumpIfEqual, jt: 0, jf: 6, k: UInt32(IPPROTO_UDP)),
         sock_filter(code: headerLengthToX, jt: 0, jf: 0, k: header),
         sock_filter(code: loadHalfBehindX, jt: 0, jf: 0, k: header + portOffset),
-        sock_filter(code: multiply, jt: 0, jf: 0, k: 0x85EB_CA6B),
-        sock_filter(code: loadX, jt: 0, jf: 0, k: 0),
-        sock_filter(code: addX, jt: 0, jf: 0, k: 0),
-        sock_filter(code: store, jt: 0, jf: 0, k: 0),
-      ]
+      ] + addPort
+    return fold(offsets) + ports + choice(targets)
+  }
+
+  /// The member of what is stored.
+  private static func choice(_ targets: [Int]) -> [sock_filter] {
     let choice: [sock_filter] = [
       sock_filter(code: loadStored, jt: 0, jf: 0, k: 0),
       // Fibonacci hashing: the product's upper half depends on every bit.
@@ -124,7 +170,7 @@ extension Steering {
       ]
     }
     let end = sock_filter(code: ret, jt: 0, jf: 0, k: UInt32(targets[0]))
-    return address + [sock_filter(code: store, jt: 0, jf: 0, k: 0)] + ports + choice + answers + [end]
+    return choice + answers + [end]
   }
 
   private static let loadWord = UInt16(BPF_LD | BPF_W | BPF_ABS)

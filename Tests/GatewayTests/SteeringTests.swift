@@ -63,10 +63,52 @@ import Testing
     }
   }
 
-  @Test func `what is no IPv4 goes to the first worker, and so does a frame cut short`() throws {
+  /// An IPv6 packet from its header on.
+  private func packet6(
+    _ source: [UInt8], _ destination: [UInt8], _ ports: (UInt16, UInt16), next: UInt8 = 17
+  ) -> [UInt8] {
+    let header: [UInt8] = [0x60, 0, 0, 0, 0, 20, next, 64] + source + destination
+    return header + [ports.0, ports.1].flatMap { [UInt8($0 >> 8), UInt8($0 & 255)] } + [UInt8](repeating: 0, count: 16)
+  }
+
+  private static func address(_ prefix: UInt8, _ last: UInt8) -> [UInt8] {
+    [0x20, 0x01, 0x0D, 0xB8, 0, prefix] + [UInt8](repeating: 0, count: 9) + [last]
+  }
+
+  @Test(arguments: [6, 17] as [UInt8])
+  func `IPv6 too: both directions of a session meet the same worker, by the outside peer`(next: UInt8) throws {
+    let (outside, inside) = (Self.address(1, 1), Self.address(2, 16))
+    var (byPort, byAddress): (Set<Int>, Set<Int>) = ([], [])
+    for number in UInt8(0)..<64 {
+      for (peer, port) in [(Self.address(9, 7), 40000 + UInt16(number)), (Self.address(9, number), 443)] {
+        let incoming = packet6(peer, outside, (port, 80), next: next)
+        let answer = packet6(inside, peer, (8080, port), next: next)
+        let chosen = try worker(.source, incoming, type: ETH_P_IPV6)
+        #expect(try worker(.destination, answer, type: ETH_P_IPV6) == chosen)
+        #expect(try worker(.source, [0, 100, 0x86, 0xDD] + incoming, type: ETH_P_8021Q) == chosen)
+        if port == 443 { byAddress.insert(chosen) } else { byPort.insert(chosen) }
+        #expect(
+          try worker(.either, incoming, type: ETH_P_IPV6)
+            == worker(.either, packet6(outside, peer, (80, port)), type: ETH_P_IPV6))
+      }
+    }
+    #expect(byPort == [0, 1, 2, 3] && byAddress == [0, 1, 2, 3])
+  }
+
+  @Test func `all pieces of an IPv6 datagram meet the same worker, and echo goes by the address`() throws {
+    for next: UInt8 in [44, 58, 0] {
+      let chosen = (UInt16(1)..<16).map {
+        packet6(Self.address(9, 7), Self.address(1, 1), ($0 &* 4099, $0), next: next)
+      }
+      #expect(try Set(chosen.map { try worker(.source, $0, type: ETH_P_IPV6) }).count == 1)
+    }
+  }
+
+  @Test func `what is no IP goes to the first worker, and so does a frame cut short`() throws {
     let targets = [2, 0, 4]
     #expect(try worker(.source, [0, 1, 8, 0, 6, 4, 0, 1], type: ETH_P_ARP, targets: targets) == 2)
-    #expect(try worker(.source, [0, 100, 0x86, 0xDD, 0x60, 0], type: ETH_P_8021Q, targets: targets) == 2)
+    #expect(try worker(.source, [0, 100, 0x88, 0x63, 0x60, 0], type: ETH_P_8021Q, targets: targets) == 2)
+    #expect(try worker(.source, [0, 100, 0x86, 0xDD, 0x60, 0], type: ETH_P_8021Q, targets: targets) == 0)
     #expect(try worker(.source, [0x45, 0], targets: targets) == 0)
   }
 
