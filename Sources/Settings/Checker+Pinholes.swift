@@ -9,7 +9,7 @@ struct ForwardTarget6 {
 
 // The IPv6 side of forwards: a pinhole lets through to the target's own address, and translates nothing.
 extension Checker {
-  /// "ADDRESS", "[ADDRESS]:PORT" or "[ADDRESS]:FIRST-LAST".
+  /// "ADDRESS", "[ADDRESS]:PORT" or "[ADDRESS]:FIRST-LAST"; for the address a suffix may stand.
   mutating func target6(_ piece: Piece) -> ForwardTarget6? {
     var (address, ports): (Piece, Piece?) = (piece, nil)
     if piece.text.hasPrefix("["), let end = piece.text.firstIndex(of: "]") {
@@ -17,7 +17,8 @@ extension Checker {
       let rest = piece.text[piece.text.index(after: end)...]
       if rest.hasPrefix(":") { ports = piece.part(rest.dropFirst()) } else if !rest.isEmpty { address = piece }
     }
-    guard let host = IPv6Address(address.text), unusable(host) == nil else {
+    guard let found = targetAddress6(address) else { return nil }
+    guard let host = found, unusable(host) == nil else {
       fail(piece, "\(quoted(piece.text)) is no IPv6 target; write it like \"2001:db8::10\" or \"[2001:db8::10]:9090\"")
       return nil
     }

@@ -99,7 +99,58 @@ struct GoldenIPv6Case: CustomTestStringConvertible, Sendable {
 
   // MARK: Cases
 
-  static let all = [discovery, routing, firewall, prefix]
+  static let all = [discovery, routing, firewall, prefix, ports]
+
+  /// Forwards to a target by its suffix, and a masquerade whose mapping is endpoint-independent.
+  private static let ports: GoldenIPv6Case = {
+    let (wan, second): (Host6, Host6) = (own["wan"]!, "2001:db8:f::8")
+    func out(_ came: Datagram6, _ left: Datagram6) -> (Frame, [Frame]) {
+      (comes(came, "lan"), [leaves(left.hopped, "wan")])
+    }
+    func into(_ came: Datagram6, _ left: Datagram6) -> (Frame, [Frame]) {
+      (comes(came, "wan"), [leaves(left.hopped, "lan")])
+    }
+    return GoldenIPv6Case(
+      name: "ports",
+      rules: """
+        [[forward]]
+        name = "pinhole"
+        protocol = "tcp"
+        on = "wan"
+        ports = "4443"
+        to = "::10%lan/-64"
+
+        [[forward]]
+        name = "at the gateway"
+        protocol = "tcp"
+        external = "2001:db8:1::1"
+        ports = "8080"
+        to = "[::10%lan/-64]:9090"
+
+        [[masquerade]]
+        from = "lan"
+        to = "wan"
+        external = "2001:db8:1::1"
+
+        """,
+      steps: [
+        out(.udp(host, 4000, server, 1), .udp(wan, 4000, server, 1)),
+        out(.udp(host, 4000, server, 2), .udp(wan, 4000, server, 2)),
+        out(.udp(host, 4000, second, 3), .udp(wan, 4000, second, 3)),
+        into(.udp(server, 1, wan, 4000), .udp(server, 1, host, 4000)),
+        into(.udp(server, 9, wan, 4000), .udp(server, 9, host, 4000)),
+        out(.udp(host, 4000, server, 9), .udp(wan, 4000, server, 9)),
+        stays(.udp("2001:db8:f::9", 1, wan, 4000), "wan"),
+        stays(.udp(server, 1, wan, 4001), "wan"),
+        into(.tcp(second, 5000, host, 4443, .syn), .tcp(second, 5000, host, 4443, .syn)),
+        into(.tcp(second, 5000, wan, 8080, .syn), .tcp(second, 5000, host, 9090, .syn)),
+        out(
+          .tcp(host, 9090, second, 5000, [.syn, .ack], acknowledgment: 1001),
+          .tcp(wan, 8080, second, 5000, [.syn, .ack], acknowledgment: 1001)),
+        out(.tcp(host, 9090, server, 7, .syn), .tcp(wan, 8080, server, 7, .syn)),
+        stays(.tcp(second, 5000, wan, 9090, .syn), "wan"),
+      ])
+  }()
 
   private static let discovery: GoldenIPv6Case = {
     let lan = own["lan"]!

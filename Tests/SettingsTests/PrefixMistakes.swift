@@ -20,6 +20,10 @@ private func forward(external: String, to: String) -> String {
   "[[forward]]\nname = \"six\"\nprotocol = \"tcp\"\nexternal = \(external)\nports = \"80\"\nto = \(to)\n"
 }
 
+private func pinhole(_ to: String) -> String {
+  "[[forward]]\nname = \"six\"\nprotocol = \"tcp\"\non = \"uplink\"\nports = \"80\"\nto = \(to)\n"
+}
+
 let translation6Mistakes: [Mistake] = [
   Mistake(
     "IPv6 forward at an address of nobody", says: "write 2001:db8:9::1",
@@ -41,6 +45,32 @@ let translation6Mistakes: [Mistake] = [
   Mistake(
     "IPv6 masquerade at another interface's address", says: "no IPv6 address of an outside interface; add one",
     text: six + "[[masquerade]]\nfrom = \"lan\"\nto = \"wan\"\nexternal = ▸\"2001:db8:9::1\"\n"),
+  Mistake(
+    "suffix without its minus", says: "neither an address nor a suffix; write a suffix like \"::10/-64\"",
+    text: six + pinhole("▸\"::10/64\"")),
+  Mistake(
+    "suffix of no bits", says: "neither an address nor a suffix", text: six + pinhole("▸\"::10/-128\"")),
+  Mistake(
+    "suffix with bits of the prefix", says: "has some of its first 64 bits, which are the interface's",
+    text: six + pinhole("\"▸2001:db8::10/-64\"")),
+  Mistake(
+    "suffix behind any of two interfaces",
+    says: "may be behind dmz or six; write its interface behind it, like "
+      + "\"::10%dmz/-64\"",
+    text: six + "[interface.six]\nrole = \"inside\"\ndevice = \"e7\"\naddress = \"2001:db8:a::1/64\"\n"
+      + pinhole("▸\"::10/-64\"")),
+  Mistake(
+    "suffix behind no interface of that name", says: "\"uplink\" is no inside interface; write \"lan\" or \"dmz\"",
+    text: six + pinhole("\"[::10%▸uplink/-64]:80\"")),
+  Mistake(
+    "suffix shorter than the interface leaves",
+    says: "an IPv6 address with a prefix of 56 bits",
+    text: six + pinhole("▸\"::10/-56\"")),
+  Mistake(
+    "suffix behind an interface without IPv6", says: "interface lan has no IPv6 address with a prefix of 64 bits",
+    text: six + pinhole("▸\"::10%lan/-64\"")),
+  Mistake(
+    "suffix that is the gateway itself", says: "is interface dmz's own address", text: six + pinhole("▸\"::1/-64\"")),
   Mistake(
     "two IPv6 addresses to masquerade as", says: "has an IPv6 address already; list one",
     text: six + "[[masquerade]]\nfrom = \"lan\"\nto = \"uplink\"\n"

@@ -89,6 +89,46 @@ import Testing
     #expect(again.forwards[0].pinhole == pinhole && again.masquerades == file.plan.masquerades)
   }
 
+  @Test func `an IPv6 target by its suffix is behind the inside interface's prefix, and stays one in the file`() throws
+  {
+    let text = """
+      [interface.wan]
+      role = "outside"
+      device = "e0"
+      address = ["203.0.113.1/24", "2001:db8:1::1/64"]
+      [interface.lan]
+      role = "inside"
+      device = "e1"
+      address = ["192.168.1.1/24", "fe80::1/64", "2001:db8:2:3::1/56", "fd00::1/64"]
+      [interface.dmz]
+      role = "inside"
+      device = "e2"
+      address = "fd00:0:0:7::1/64"
+      [[forward]]
+      name = "both"
+      protocol = "tcp"
+      on = "wan"
+      ports = "80"
+      to = ["192.168.1.10", "[::10%lan/-64]:8080"]
+      [[forward]]
+      name = "short"
+      protocol = "udp"
+      external = "2001:db8:1::1"
+      ports = "81"
+      to = "::3:0:0:0:10/-60"
+      """
+    let file = try load(text)
+    #expect(file.plan.forwards[0].target == IPv4Address("192.168.1.10"))
+    #expect(
+      file.plan.forwards.map(\.pinhole?.target) == [IPv6Address("2001:db8:2:3::10"), IPv6Address("2001:db8:2:3::10")])
+    #expect(file.plan.forwards[0].pinhole?.ports == [PortRange(8080, 8080)])
+    // What is written is the suffix again: with another prefix it is another address.
+    let again = try load(file.normalised)
+    #expect(again.plan.forwards.map(\.pinhole) == file.plan.forwards.map(\.pinhole))
+    let moved = try load(file.normalised.replacing("2001:db8:2:3::1/56", with: "2001:db8:ff00:5::1/56"))
+    #expect(moved.plan.forwards[0].pinhole?.target == IPv6Address("2001:db8:ff00:5::10"))
+  }
+
   @Test func triggers() throws {
     let text =
       masquerade + """
