@@ -10,6 +10,8 @@ struct Interface {
   let mtu: UInt32
   /// The largest MSS of TCP connections that begin through here, 65,535 where they may say what they like.
   let clampMSS: UInt16
+  /// The same over IPv6, whose header is longer (RFC 6691 section 2).
+  let clampMSS6: UInt16
   let header: LinkHeader
   /// Raw, see `UnsafeMutableRawPointer.rawMAC`.
   let mac: UInt64
@@ -24,12 +26,15 @@ struct Interface {
     answersEcho = plan.ping
     tellsUnreachable = plan.unsolicited == .unreachable
     mtu = UInt32(clamping: plan.mtu ?? 1500)
-    clampMSS =
+    func clamp(headers: Int) -> UInt16 {
       switch plan.clampMSS {
-      case .mtu: UInt16(clamping: Int(mtu) - 40)
+      case .mtu: UInt16(clamping: (plan.mtu ?? 1500) - headers)
       case .bytes(let bytes): UInt16(clamping: bytes)
       case nil: .max
       }
+    }
+    clampMSS = clamp(headers: 40)
+    clampMSS6 = clamp(headers: 60)
     mac = plan.mac?.raw ?? 0
     header = LinkHeader(mac: mac, tags: plan.tags, link: plan.link)
     prefixes = UnsafeBufferPointer(copying: plan.addresses)

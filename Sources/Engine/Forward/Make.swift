@@ -123,14 +123,7 @@ extension Core {
       return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
-    if packet.kind == FlowKind.tcp, rules.remembersUnsolicited {
-      // The SYN that waited is answered by this connection, whichever side has begun it now.
-      let keys = (packet.key, draft.replyKey)
-      locked {
-        $0.unsolicited.forget(keys.0)
-        $0.unsolicited.forget(keys.1)
-      }
-    }
+    if packet.kind == FlowKind.tcp, rules.remembersUnsolicited { forgetUnsolicited(packet.key, draft.replyKey) }
     send(packet, by: session &<< 1)
   }
 

@@ -140,7 +140,7 @@ extension Core {
     if interfaces[packet.ingress].isOutside, !interfaces[owner].isOutside {
       return drop(packet.slot, .insideFromOutside)
     }
-    guard type == ICMPv6.echoRequest, interfaces[owner].answersEcho else { return drop(packet.slot, .toUs) }
+    guard type == ICMPv6.echoRequest, interfaces[owner].answersEcho else { return unsolicited(packet, .toUs) }
     answerEcho(packet)
   }
 

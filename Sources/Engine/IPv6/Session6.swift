@@ -111,6 +111,7 @@ extension Core {
       return timeExceeded(packet)
     }
     switch reason {
+    case .noForward, .filtered: return unsolicited(packet, reason)
     case .noRoute: return noRoute(packet)
     case .untranslatable where !interfaces[packet.ingress].isOutside:
       // "Source address failed ingress/egress policy" (RFC 4443 section 3.1).
@@ -153,6 +154,9 @@ extension Core {
       return refuseNew(packet, publication == .full ? .tableFull : .insertContention)
     }
     if !interfaces[packet.ingress].isOutside, !interfaces[draft.hop.interface].isOutside { counters.add(.hairpin) }
+    if packet.kind == FlowKind.tcp, rules.remembersUnsolicited {
+      forgetUnsolicited(packet.key, replyKey(packet.key, draft))
+    }
     send(packet, by: session &<< 1)
   }
 
@@ -233,6 +237,7 @@ extension Core {
     if packet.kind == FlowKind.tcp {
       let common = flows.sessions.common(flow &>> 1)
       let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
+      clampMSS(packet, line)
       refreshes = TCPTracker(common, countingIn: tables.words).track(
         Int(flow & 1), TCPTracker.Segment(packet.transport, payload: packet.transportLength &- headerLength),
         tcp: packet.transport, headerLength: headerLength, timeouts: timeouts(of: common.origin).tcp)

@@ -33,12 +33,22 @@ extension Core {
     guard packet.tcpFlags & TCPHeader.syn != 0 else { return }
     let egress = Int(adjacencies[flow.adjacency].egress)
     let limit = min(interfaces[packet.ingress].clampMSS, interfaces[egress].clampMSS)
+    clampMSS(packet.transport, limit, isPartial: packet.isPartial)
+  }
+
+  func clampMSS(_ packet: Packet6, _ flow: FlowLine) {
+    guard packet.tcpFlags & TCPHeader.syn != 0 else { return }
+    let egress = Int(adjacencies[flow.adjacency].egress)
+    let limit = min(interfaces[packet.ingress].clampMSS6, interfaces[egress].clampMSS6)
+    clampMSS(packet.transport, limit, isPartial: packet.isPartial)
+  }
+
+  private func clampMSS(_ tcp: UnsafeMutableRawPointer, _ limit: UInt16, isPartial: Bool) {
     guard limit < .max else { return }
-    let headerLength = Int(packet.transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
-    let delta = MSSClamp.apply(packet.transport, headerLength: headerLength, limit: limit)
+    let headerLength = Int(tcp.byte(TCPHeader.dataOffset) &>> 4) &* 4
+    let delta = MSSClamp.apply(tcp, headerLength: headerLength, limit: limit)
     // An unfinished sum has only the pseudo-header in it.
-    guard delta != 0, !packet.isPartial else { return }
-    packet.transport.putRaw(
-      Checksum.adjust(packet.transport.raw16(TCPHeader.checksumOffset), by: delta), TCPHeader.checksumOffset)
+    guard delta != 0, !isPartial else { return }
+    tcp.putRaw(Checksum.adjust(tcp.raw16(TCPHeader.checksumOffset), by: delta), TCPHeader.checksumOffset)
   }
 }
