@@ -192,7 +192,7 @@ import Testing
 }
 
 /// Explains every frame and notes where the survey said something else than the engine.
-private final class Foresight: ReplayObserver {
+final class Foresight: ReplayObserver {
   struct Surprise { var number: Int, foreseen: String, reason: String }
 
   var surprises: [Surprise] = []

@@ -16,7 +16,7 @@ extension Core {
     if slot.pointee.verdict == .forward || slot.pointee.verdict == .split {
       account.egress = Int(slot.pointee.egress)
     }
-    if let hop = survey.hop { account.nextHop = nextHop(hop) }
+    account.nextHop = survey.hop.map { nextHop($0) } ?? survey.hop6.map { nextHop($0) }
     if account.verdict == .drop {
       concludeDrop(&account)
     } else {
@@ -27,8 +27,8 @@ extension Core {
 
   /// The packet's session as it stands now.
   private func session(of survey: Survey) -> Explanation.Session? {
-    guard let packet = survey.packet, packet.kind != FlowKind.free, let key = survey.key, let flow = liveFlow(key)
-    else {
+    let kind = survey.packet?.kind ?? survey.packet6?.kind
+    guard let kind, kind != FlowKind.free, let key = survey.key, let flow = liveFlow(key) else {
       // An ICMP error is about a session and belongs to none.
       return survey.session.map { Explanation.Session(report: $0, isNew: false, isReply: true, answers: 0) }
     }
@@ -44,12 +44,18 @@ extension Core {
     let isPlain = interfaces[hop.interface].isRawIP
     let place = adjacencies.find(
       egress: UInt16(truncatingIfNeeded: hop.interface), address: isPlain ? 0 : hop.address.wire)
+    return nextHop(hop.interface, .v4(hop.address), place, route(to: hop))
+  }
+
+  func nextHop(
+    _ interface: Int, _ address: IPAddress, _ place: UInt16?, _ reference: PlanReference?
+  ) -> Explanation.NextHop {
     let adjacency = place.map { adjacencies[$0] }
-    let hasAddress = !isPlain && adjacency?.hasLinkAddress == true
+    let hasAddress = !interfaces[interface].isRawIP && adjacency?.hasLinkAddress == true
     return Explanation.NextHop(
-      interface: hop.interface, address: hop.address,
+      interface: interface, address: address,
       mac: hasAddress ? adjacency.map { MACAddress(raw: $0.line.rawMAC(0)) } : nil,
-      state: AdjacencyState.name(adjacency?.state ?? AdjacencyState.unknown), reference: route(to: hop))
+      state: AdjacencyState.name(adjacency?.state ?? AdjacencyState.unknown), reference: reference)
   }
 
   // MARK: Conclusions
@@ -116,7 +122,8 @@ extension Core {
     case .hold:
       account.cause = "next-hop-silent"
       let hop = account.nextHop.map { "\($0.address) on \(name($0.interface))" } ?? "its next hop"
-      account.conclusion = "held: \(hop) has not answered ARP yet"
+      let way = survey.hop6 == nil ? "ARP" : "neighbour solicitations"
+      account.conclusion = "held: \(hop) has not answered \(way) yet"
       account.steps.append(
         Explanation.Step(
           stage: .neighbor, isStop: true, text: "\(hop) is being asked for; after 3 s without an answer: no-neighbor",

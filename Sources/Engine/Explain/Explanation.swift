@@ -62,7 +62,7 @@ public struct Explanation: Sendable {
   public struct NextHop: Sendable {
     /// Index into `Plan.interfaces`.
     public var interface: Int
-    public var address: IPv4Address
+    public var address: IPAddress
     /// nil where it is not known.
     public var mac: MACAddress?
     /// "permanent", "resolved", "probing", "asking" or "unknown".

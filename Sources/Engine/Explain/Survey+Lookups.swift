@@ -87,20 +87,31 @@ extension Core {
 
   /// Every forward that comes near, why it lost or won, and what would make the nearest loser win.
   func surveyCandidates(_ packet: Packet, winner: PortTable.Entry?, _ survey: inout Survey) {
+    let takes = winner.map { entry in
+      let port = packet.kind == FlowKind.echoRequest ? "" : ":\(entry.port)"
+      return (entry.rule, "takes \(Self.service(packet)) to \(plan.forwards[entry.rule].target)\(port)")
+    }
+    surveyCandidates(among: Array(plan.forwards.indices), winner: takes, misses: { misses(packet, $0) }, &survey)
+  }
+
+  /// In what a forward and a packet differ: what is wrong, the key that says so, and what would be right.
+  typealias Miss = (text: String, key: String?, remedy: String)
+
+  func surveyCandidates(
+    among rules: [Int], winner: (rule: Int, text: String)?, misses: (Int) -> [Miss], _ survey: inout Survey
+  ) {
     var near: [(misses: Int, candidate: Explanation.Candidate, remedy: String)] = []
-    for index in plan.forwards.indices {
-      if index == winner?.rule {
-        let port = packet.kind == FlowKind.echoRequest ? "" : ":\(winner!.port)"
-        let text = "takes \(Self.service(packet)) to \(plan.forwards[index].target)\(port)"
-        near.append((0, Explanation.Candidate(rule: .forward(index), won: true, text: text, key: nil), ""))
+    for index in rules {
+      if let winner, index == winner.rule {
+        near.append((0, Explanation.Candidate(rule: .forward(index), won: true, text: winner.text, key: nil), ""))
         continue
       }
-      let misses = misses(packet, index)
+      let misses = misses(index)
       guard misses.count < 3 else {
         survey.otherForwards += 1
         continue
       }
-      let first = misses.first ?? (text: lost(to: winner), key: nil, remedy: "")
+      let first = misses.first ?? (text: lost(to: winner?.rule), key: nil, remedy: "")
       let text = misses.count < 2 ? first.text : misses.map(\.text).joined(separator: ", and ")
       near.append(
         (
@@ -134,8 +145,8 @@ extension Core {
     }
   }
 
-  private func lost(to winner: PortTable.Entry?) -> String {
-    winner.map { "forward \"\(plan.forwards[$0.rule].name)\" is narrower and wins" } ?? "another one wins"
+  private func lost(to winner: Int?) -> String {
+    winner.map { "forward \"\(plan.forwards[$0].name)\" is narrower and wins" } ?? "another one wins"
   }
 
   /// A packet's protocol: its word, and what a forward says to have it.
@@ -148,10 +159,9 @@ extension Core {
     }
   }
 
-  /// In what a forward and a packet differ: what is wrong, the key that says so, and what would be right.
-  private func misses(_ packet: Packet, _ index: Int) -> [(text: String, key: String?, remedy: String)] {
+  private func misses(_ packet: Packet, _ index: Int) -> [Miss] {
     let forward = plan.forwards[index]
-    var list: [(text: String, key: String?, remedy: String)] = []
+    var list: [Miss] = []
     let externals =
       forward.isOnInterface ? plan.interfaces[forward.interface].addresses.map(\.address) : forward.externals
     if !externals.contains(packet.destination) {
@@ -162,18 +172,24 @@ extension Core {
           "name \(packet.destination)"
         ))
     }
-    let (word, wanted, right) = Self.protocols(packet.kind)
-    if !forward.protocols.contains(wanted) {
+    return list + missesOfService(packet.kind, packet.key, forward, forward.protocols, forward.spans.map(\.ports))
+  }
+
+  /// Protocol, ports, and whether it is there at all.
+  func missesOfService(
+    _ kind: UInt8, _ key: FlowKey, _ forward: ForwardPlan, _ protocols: ForwardPlan.Protocols, _ ports: [PortRange]
+  ) -> [Miss] {
+    var list: [Miss] = []
+    let (word, wanted, right) = Self.protocols(kind)
+    if !protocols.contains(wanted) {
       list.append(("its protocol is not \(word)", "protocol", "set \(right)"))
     }
-    let port = packet.key.destinationPort.bigEndian
-    if packet.kind == FlowKind.tcp || packet.kind == FlowKind.udp,
-      !forward.spans.contains(where: { $0.ports.first <= port && port <= $0.ports.last })
+    let port = key.destinationPort.bigEndian
+    if kind == FlowKind.tcp || kind == FlowKind.udp,
+      !ports.contains(where: { $0.first <= port && port <= $0.last })
     {
       let isExcepted = forward.isWholeHost
-      let spans = forward.spans.prefix(6).map {
-        $0.ports.first == $0.ports.last ? "\($0.ports.first)" : "\($0.ports.first)-\($0.ports.last)"
-      }
+      let spans = ports.prefix(6).map { $0.first == $0.last ? "\($0.first)" : "\($0.first)-\($0.last)" }
       list.append(
         (
           isExcepted

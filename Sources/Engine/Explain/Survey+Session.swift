@@ -28,7 +28,11 @@ extension Core {
       survey.pass(.session, "none is needed between inside interfaces")
       return surveyWay(packet, hop, &survey)
     }
-    let isAnswer = packet.tcpFlags & TCPHeader.syn != 0
+    surveyNoSYN(packet.tcpFlags, &survey)
+  }
+
+  func surveyNoSYN(_ flags: UInt8, _ survey: inout Survey) {
+    let isAnswer = flags & TCPHeader.syn != 0
     survey.stop(
       .session, .tcpNotSYN,
       isAnswer
@@ -149,12 +153,16 @@ extension Core {
   // MARK: From inside
 
   private func surveyOutbound(_ packet: Packet, _ survey: inout Survey) {
-    guard packet.header.ttl > 1 else { return surveyTTL(packet, &survey) }
-    guard let hop = routes.find(packet.destination) else { return surveyNoRoute(packet.destination, &survey) }
-    guard interfaces[hop.interface].isOutside else {
+    let hop = routes.find(packet.destination)
+    if let hop, !interfaces[hop.interface].isOutside {
       survey.pass(.session, "none is needed between inside interfaces")
       return surveyWay(packet, hop, &survey)
     }
+    guard packet.kind != FlowKind.echoReply else {
+      return survey.stop(.session, .icmpUnmatched, "an echo reply that answers no request of a live session")
+    }
+    guard packet.header.ttl > 1 else { return surveyTTL(packet, &survey) }
+    guard let hop else { return surveyNoRoute("\(packet.destination)", &survey) }
     guard
       let index = plan.masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
       !masquerades[index].addresses.isEmpty
@@ -164,9 +172,6 @@ extension Core {
         .route, .noMasquerade, "from \(name(packet.ingress)) to \(name(hop.interface)) without a masquerade")
       survey.remedy("add [[masquerade]] with from = \"\(name(packet.ingress))\" and to = \"\(name(hop.interface))\"")
       return
-    }
-    guard packet.kind != FlowKind.echoReply else {
-      return survey.stop(.session, .icmpUnmatched, "an echo reply that answers no request of a live session")
     }
     survey.rule = PlanReference(.masquerade(index))
     if let exception = plan.masquerades[index].except.first(where: { $0.contains(packet.destination) }) {
@@ -242,11 +247,13 @@ extension Core {
   }
 
   /// "tcp 80", "udp 53", "ping".
-  static func service(_ packet: Packet) -> String {
-    switch packet.kind {
-    case FlowKind.tcp: "tcp \(packet.key.destinationPort.bigEndian)"
-    case FlowKind.udp: "udp \(packet.key.destinationPort.bigEndian)"
-    case FlowKind.other: "protocol \(packet.header.ipProtocol)"
+  static func service(_ packet: Packet) -> String { service(packet.kind, packet.key, packet.header.ipProtocol) }
+
+  static func service(_ kind: UInt8, _ key: FlowKey, _ ipProtocol: UInt8) -> String {
+    switch kind {
+    case FlowKind.tcp: "tcp \(key.destinationPort.bigEndian)"
+    case FlowKind.udp: "udp \(key.destinationPort.bigEndian)"
+    case FlowKind.other: "protocol \(ipProtocol)"
     default: "ping"
     }
   }
@@ -258,7 +265,7 @@ extension Core {
     survey.remedy("send it with a larger time to live; a value this low comes from traceroute, or from a routing loop")
   }
 
-  private func surveyNoRoute(_ destination: IPv4Address, _ survey: inout Survey) {
+  func surveyNoRoute(_ destination: String, _ survey: inout Survey) {
     survey.stop(.route, .noRoute, "no prefix, [[route]] or gateway leads to \(destination)")
     survey.remedy("add a [[route]] for \(destination), or a gateway to the interface that leads there")
   }
@@ -269,7 +276,7 @@ extension Core {
   ) {
     guard packet.header.ttl > 1 else { return surveyTTL(packet, &survey) }
     survey.pass(.ttl, "time to live \(packet.header.ttl) becomes \(packet.header.ttl - 1)")
-    guard let hop else { return surveyNoRoute(packet.destination, &survey) }
+    guard let hop else { return surveyNoRoute("\(packet.destination)", &survey) }
     survey.hop = hop
     let cause = route(to: hop)
     if needsInside, interfaces[hop.interface].isOutside {

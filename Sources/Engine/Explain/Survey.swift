@@ -11,6 +11,10 @@ struct Survey {
   var packet: Packet? {
     didSet { key = packet?.key }
   }
+  /// The same of IPv6.
+  var packet6: Packet6? {
+    didSet { key = packet6?.key }
+  }
   /// The packet's key before it was rewritten.
   private(set) var key: FlowKey?
   /// Its ports are in another piece.
@@ -18,6 +22,7 @@ struct Survey {
   /// The session that was there before.
   var session: SessionReport?
   var hop: RouteTable.Hop?
+  var hop6: RouteTable6.Hop?
   /// The configuration's rule that takes the packet.
   var rule: PlanReference?
 
@@ -99,8 +104,10 @@ extension Core {
       }
       survey.pass(.frame, "ARP")
     case EtherType.ipv6:
-      // What becomes of it the verdict alone tells.
-      guard sixes[Int(located.interface)] == nil else { return survey.pass(.frame, "IPv6") }
+      if isAlongside { return survey.pass(.frame, "IPv6, which is the host's") }
+      guard sixes[Int(located.interface)] == nil else {
+        return survey6(slot, network: Int(located.network), &survey)
+      }
       survey.stop(.frame, .ipv6Off, "IPv6, and \(name(Int(located.interface))) has no IPv6 address")
       survey.remedy("give the interface an IPv6 address", PlanReference(.interface(Int(located.interface)), "address"))
     case 0: survey.stop(.frame, .truncated, "the frame ends within its link header")
@@ -303,12 +310,16 @@ extension Core {
     default: break
     }
     let ends = "\(packet.source):\(key.sourcePort.bigEndian) > \(packet.destination):\(key.destinationPort.bigEndian)"
-    guard packet.kind == FlowKind.tcp else { return "UDP \(ends)" }
+    return packet.kind == FlowKind.tcp ? "TCP \(ends)" + Self.flags(packet.tcpFlags) : "UDP \(ends)"
+  }
+
+  /// " (SYN, ACK)"; nothing for none.
+  static func flags(_ flags: UInt8) -> String {
     let names: [(UInt8, String)] = [
       (TCPHeader.syn, "SYN"), (TCPHeader.fin, "FIN"), (TCPHeader.rst, "RST"), (TCPHeader.psh, "PSH"),
       (TCPHeader.ack, "ACK"),
     ]
-    let flags = names.filter { packet.tcpFlags & $0.0 != 0 }.map(\.1).joined(separator: ", ")
-    return "TCP \(ends)" + (flags.isEmpty ? "" : " (\(flags))")
+    let list = names.filter { flags & $0.0 != 0 }.map(\.1).joined(separator: ", ")
+    return list.isEmpty ? "" : " (\(list))"
   }
 }

@@ -34,7 +34,7 @@ extension Core {
   }
 
   /// What can go nowhere, whatever its ports are, takes no room.
-  private func refusal(_ packet: Packet6, _ hop: RouteTable6.Hop?) -> DropReason? {
+  func refusal(_ packet: Packet6, _ hop: RouteTable6.Hop?) -> DropReason? {
     guard interfaces[packet.ingress].isOutside, own6[packet.destination] == nil,
       rules.prefix(outside: packet.destination) == nil
     else { return nil }

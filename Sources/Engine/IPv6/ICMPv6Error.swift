@@ -64,7 +64,7 @@ extension Core {
   }
 
   /// The quote's addresses, turned round, are those of the direction that the error goes in.
-  private func isAbout(_ quote: Quote6, _ flow: UInt32) -> Bool {
+  func isAbout(_ quote: Quote6, _ flow: UInt32) -> Bool {
     SideTable.isTurned(flows.sessions.sides.line(flow), quote.header.start + IPv6Header.sourceOffset)
   }
 
@@ -99,7 +99,7 @@ extension Core {
 
   /// What anybody could send who knows a connection's ends, and nothing of it (RFC 5927). No link of IPv6 takes less than
   /// 1280 bytes (RFC 8201 section 4).
-  private func isCredible(_ packet: Packet6, _ quote: Quote6, _ flow: UInt32) -> Bool {
+  func isCredible(_ packet: Packet6, _ quote: Quote6, _ flow: UInt32) -> Bool {
     if packet.transport.byte(0) == ICMPv6.packetTooBig, packet.transport.big32(4) < 1280 { return false }
     guard quote.kind == FlowKind.tcp else { return true }
     return TCPTracker(flows.sessions.common(flow &>> 1))

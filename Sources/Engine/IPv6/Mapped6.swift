@@ -138,7 +138,7 @@ extension Flows {
     return false
   }
 
-  private func isSession(_ session: UInt32, of mapping: UInt32, with remote: IPv6Address, at tick: UInt32) -> Bool {
+  func isSession(_ session: UInt32, of mapping: UInt32, with remote: IPv6Address, at tick: UInt32) -> Bool {
     guard sessions.common(session).mapping == mapping, sessions.isLive(session, at: tick) else { return false }
     let (source, destination) = (sessions.sides.source(session &<< 1), sessions.sides.destination(session &<< 1))
     return (source == mappings.sides[mapping].inside ? destination : source) == remote

@@ -84,7 +84,7 @@ extension Core {
   mutating func judgeIPv6(_ slot: UnsafeMutablePointer<FrameSlot>, network: Int) {
     let ingress = Int(slot.pointee.ingress)
     // Alongside, IPv6 is the host's.
-    guard !isAlongside, let six = sixes[ingress] else { return refuse(slot, .ipv6Off) }
+    guard !isAlongside, sixes[ingress] != nil else { return refuse(slot, .ipv6Off) }
     let available = Int(slot.pointee.length) &- network
     guard available >= IPv6Header.length else { return drop(slot, .truncated) }
     let header = IPv6Header(slot.pointee.bytes + network)
@@ -95,31 +95,34 @@ extension Core {
     let packet = Packet6(
       slot: slot, ingress: ingress, header: header, network: network, totalLength: header.totalLength, chain: chain,
       priority: Locator.priority(slot, network))
-    let destination = packet.destination
-    let isOurs = destination.isMulticast || six.owns(destination) || own6[destination] != nil
-    guard !isOurs || mayBeTranslated(packet) else { return judgeLocal(packet) }
+    guard !isOurs(packet) || mayBeTranslated(packet) else { return judgeLocal(packet) }
     // Frames to a group carry datagrams to it, and nothing else is routed from there.
     guard !isMartian(packet), !isToGroup(slot) else { return drop(slot, .martian) }
     judgeTransit(packet)
   }
 
+  func isOurs(_ packet: Packet6) -> Bool {
+    let destination = packet.destination
+    return destination.isMulticast || sixes[packet.ingress]?.owns(destination) == true || own6[destination] != nil
+  }
+
   /// To an address of ours that forwards, masquerades and their sessions may have too.
-  private func mayBeTranslated(_ packet: Packet6) -> Bool {
+  func mayBeTranslated(_ packet: Packet6) -> Bool {
     guard !rules.translation6.isEmpty, own6[packet.destination] != nil, !packet.source.isLinkLocal else { return false }
     return packet.icmpType.map { !ICMPv6.discovery.contains($0) } ?? true
   }
 
-  private func isToGroup(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
+  func isToGroup(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
     !interfaces[Int(slot.pointee.ingress)].isRawIP && slot.pointee.bytes.byte(0) & 1 != 0
   }
 
-  private func isMartian(_ packet: Packet6) -> Bool {
+  func isMartian(_ packet: Packet6) -> Bool {
     Martian6.isNever(source: packet.source, destination: packet.destination)
       || isMisplaced(packet.source, packet.ingress)
   }
 
   /// A source that is ours, or is reached otherwise than it came; strict towards inside hosts, as for IPv4.
-  private func isMisplaced(_ source: IPv6Address, _ ingress: Int) -> Bool {
+  func isMisplaced(_ source: IPv6Address, _ ingress: Int) -> Bool {
     if own6[source] != nil || sixes[ingress]?.owns(source) == true { return true }
     // What is translated comes from nowhere else, by either of its names.
     if interfaces[ingress].isOutside, rules.isTranslated(source) || rules.prefix(outside: source) != nil { return true }

@@ -98,7 +98,7 @@ extension Core {
   }
 
   /// To one of our addresses, which has nothing to translate there, or answers echo itself.
-  private func isForUs(_ packet: Packet6, _ reason: DropReason) -> Bool {
+  func isForUs(_ packet: Packet6, _ reason: DropReason) -> Bool {
     guard own6[packet.destination] != nil else { return false }
     return reason == .toUs || reason == .noForward && packet.kind == FlowKind.echoRequest
   }
