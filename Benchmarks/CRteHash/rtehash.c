@@ -26,6 +26,7 @@ struct rte_hash *rte_hash_make(uint32_t entries) {
 
 void rte_hash_end(struct rte_hash *hash) { rte_hash_free(hash); }
 int rte_hash_enter(void) { return rte_thread_register(); }
+void rte_hash_leave(void) { rte_thread_unregister(); }
 
 size_t rte_hash_insert(struct rte_hash *hash, const uint64_t *words, size_t first, size_t end) {
   size_t inserted = 0;
@@ -41,18 +42,18 @@ void rte_hash_remove(struct rte_hash *hash, const uint64_t *words, size_t first,
   }
 }
 
-size_t rte_hash_find(struct rte_hash *hash, const uint64_t *words, const uint32_t *order, size_t count) {
+uint64_t rte_hash_find(struct rte_hash *hash, const uint64_t *words, size_t count) {
   const void *keys[32];
   void *data[32];
-  size_t found = 0;
+  uint64_t sum = 0;
   for (size_t begin = 0; begin < count; begin += 32) {
     uint32_t burst = count - begin < 32 ? (uint32_t)(count - begin) : 32;
     uint64_t hits = 0;
-    for (uint32_t i = 0; i < burst; i++) keys[i] = words + 2 * (size_t)order[begin + i];
+    for (uint32_t i = 0; i < burst; i++) keys[i] = words + 2 * (begin + i);
     rte_hash_lookup_bulk_data(hash, keys, burst, &hits, data);
-    found += (size_t)__builtin_popcountll(hits);
+    for (uint32_t i = 0; i < burst; i++) sum += hits >> i & 1 ? (uint64_t)data[i] : 0;
   }
-  return found;
+  return sum;
 }
 
 #else
@@ -62,8 +63,9 @@ const char *rte_hash_begin(unsigned megabytes) { (void)megabytes; return "built 
 struct rte_hash *rte_hash_make(uint32_t entries) { (void)entries; return NULL; }
 void rte_hash_end(struct rte_hash *hash) { (void)hash; }
 int rte_hash_enter(void) { return -1; }
+void rte_hash_leave(void) {}
 size_t rte_hash_insert(struct rte_hash *h, const uint64_t *w, size_t f, size_t e) { (void)h; (void)w; (void)f; (void)e; return 0; }
 void rte_hash_remove(struct rte_hash *h, const uint64_t *w, size_t f, size_t e) { (void)h; (void)w; (void)f; (void)e; }
-size_t rte_hash_find(struct rte_hash *h, const uint64_t *w, const uint32_t *o, size_t c) { (void)h; (void)w; (void)o; (void)c; return 0; }
+uint64_t rte_hash_find(struct rte_hash *h, const uint64_t *w, size_t c) { (void)h; (void)w; (void)c; return 0; }
 
 #endif

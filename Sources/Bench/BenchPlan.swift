@@ -15,8 +15,8 @@ enum BenchPlan {
 
   static func make(flows: Int, _ options: EngineBenchOptions) -> Plan {
     var plan = Plan()
-    // Some room: at exactly full, single bucket pairs would run over.
-    plan.sessions = flows + flows / 16 + 64
+    // Some room: several workers keep a few free places each.
+    plan.sessions = flows + 64 * options.workers
     var wan = InterfacePlan(name: "wan", role: .outside, device: "wan")
     wan.addresses = [IPv4Prefix(Self.wan, length: 24)]
     wan.gateways = [IPv4Address(203, 0, 113, 254)]

@@ -54,7 +54,11 @@ struct WorkerBench: ~Copyable {
     generator = Generator(options: options, flows: flows, first: (place?.worker ?? 0) * flows, seed: seed)
   }
 
-  var bytesPerSession: Double { Double(forwarder.tableBytes) / Double(capacity) }
+  /// Of all that grows with the number of sessions and that these use; a masquerade's have mappings of their own.
+  var bytesPerSession: Double {
+    let bytes = forwarder.tableBytes + (options.origin == .masquerade ? forwarder.mappingTableBytes : 0)
+    return Double(bytes) / Double(capacity)
+  }
 
   /// Makes every session, by the first frame of each client; then brings TCP through its handshake.
   ///

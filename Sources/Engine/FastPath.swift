@@ -16,7 +16,7 @@ extension Forwarder {
   /// Frames that the fast path may take get `network` and `hash`; all others `network == notFast`.
   @inline(never)
   func parseStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
-    let links = links, secret = secret, buckets = buckets, mask = bucketMask
+    let links = links, secret = secret, buckets = buckets, bucketCount = bucketCount
     var i = 0
     while i < count {
       let slot = slots + i
@@ -64,9 +64,10 @@ extension Forwarder {
       let hash = secret.hash(key)
       slot.pointee.network = UInt16(truncatingIfNeeded: network)
       slot.pointee.tag16 = FlowIndex.tag(hash)
-      slot.pointee.flow = UInt32(truncatingIfNeeded: hash & mask)
+      let bucket = FlowIndex.first(hash, of: bucketCount)
+      slot.pointee.flow = bucket
       slot.pointee.rest = key.rest
-      sluice_prefetch(buckets + Int(truncatingIfNeeded: (hash & mask) &<< 6))
+      sluice_prefetch(buckets + Int(bucket) &<< 6)
     }
   }
 
@@ -101,10 +102,10 @@ extension Forwarder {
       if slot.pointee.network == FrameSlot.notFast { continue }
       let tag = slot.pointee.tag16
       var bucket = buckets + Int(slot.pointee.flow) &<< 6
-      var lanes = sluice_match8(bucket, tag)
+      var lanes = sluice_match10(bucket, tag)
       if lanes == 0, FlowIndex.overflow(bucket) != 0 {
         bucket = secondBucket(slot)
-        lanes = sluice_match8(bucket, tag)
+        lanes = sluice_match10(bucket, tag)
       }
       if lanes == 0 {
         slot.pointee.flow = FrameSlot.noFlow
@@ -126,7 +127,7 @@ extension Forwarder {
     let addresses =
       slot.pointee.rest & FlowKey.isIPv6 != 0 ? secret.digest(ipv6, ipv6 + 16) : ip.raw64(IPv4Header.sourceOffset)
     let hash = secret.hash(addresses, slot.pointee.rest)
-    return buckets + Int(truncatingIfNeeded: ((hash &>> 24) & bucketMask) &<< 6)
+    return buckets + Int(FlowIndex.second(hash, of: bucketCount)) &<< 6
   }
 
   /// Judges each frame in order. `position` is the place of the first in the caller's burst.

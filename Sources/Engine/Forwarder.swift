@@ -29,7 +29,7 @@ public struct Forwarder: ~Copyable {
   let tags: UnsafeMutableBufferPointer<TagEntry>
   let secret: HashSecret
   let buckets: UnsafeMutableRawPointer
-  let bucketMask: UInt64
+  let bucketCount: UInt64
   let sessionBase: UnsafeMutableRawPointer
   let sideBase: UnsafeMutableRawPointer
   let hasIPv6: Bool
@@ -89,7 +89,7 @@ public struct Forwarder: ~Copyable {
     tags = core.pointee.tags
     secret = core.pointee.flows.sessions.secret
     buckets = core.pointee.flows.sessions.index.start
-    bucketMask = core.pointee.flows.sessions.index.mask
+    bucketCount = core.pointee.flows.sessions.index.buckets
     sessionBase = core.pointee.flows.sessions.base
     sideBase = core.pointee.flows.sessions.sides.start
     hasIPv6 = core.pointee.flows.tables.region.layout.hasIPv6
@@ -205,4 +205,7 @@ public struct Forwarder: ~Copyable {
 
   /// Bytes reserved for the session table and its index.
   public var tableBytes: Int { core.pointee.tables.region.layout.sessionTableBytes }
+
+  /// The same for mappings, and for the remote addresses that may use them.
+  public var mappingTableBytes: Int { core.pointee.tables.region.layout.mappingTableBytes }
 }

@@ -16,11 +16,11 @@ import CIntrinsics
 
   deinit { region.release() }
 
-  /// Lanes of the index, in buckets of eight.
-  public var lanes: Int { (Int(truncatingIfNeeded: sessions.index.mask) + 1) * 8 }
-
   /// Bytes of the index.
-  public var indexBytes: Int { lanes * 8 }
+  public var indexBytes: Int { Int(sessions.index.buckets) * FlowIndex.bucketBytes }
+
+  /// Lanes of the index.
+  public var lanes: Int { Int(sessions.index.buckets) * FlowIndex.lanes }
 
   /// Bytes of the records.
   public var recordBytes: Int { region.layout.capacity * SessionTable.placeBytes }
@@ -78,56 +78,63 @@ import CIntrinsics
     }
   }
 
-  /// Looks `count` keys up, by the three steps of the burst loop, 32 at a time; `order` says which.
+  /// Looks `count` keys up, one behind the other from `keys` on, by the three steps of the burst loop, 32 at a time.
   ///
-  /// - Returns: how many were found.
+  /// - Returns: the sum of the places of those that were found, each place counted from 1.
   @inline(never)
-  public func find(_ words: UnsafePointer<UInt64>, _ order: UnsafePointer<UInt32>, count: Int) -> Int {
+  public func find(_ keys: UnsafePointer<UInt64>, count: Int) -> UInt64 {
     withUnsafeTemporaryAllocation(of: UInt64.self, capacity: 32) { hashes in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 32) { candidates in
-        var found = 0
+        var sum: UInt64 = 0
         var begin = 0
         while begin < count {
           let burst = min(32, count &- begin)
-          found &+= find(words, order + begin, burst, hashes.baseAddress!, candidates.baseAddress!)
+          sum &+= find(keys + begin &* 2, burst, hashes.baseAddress!, candidates.baseAddress!)
           begin &+= burst
         }
-        return found
+        return sum
       }
     }
   }
 
   @inline(__always)
   private func find(
-    _ words: UnsafePointer<UInt64>, _ order: UnsafePointer<UInt32>, _ count: Int,
-    _ hashes: UnsafeMutablePointer<UInt64>, _ candidates: UnsafeMutablePointer<UInt32>
-  ) -> Int {
-    let index = sessions.index
-    let table = sessions
-    for place in 0..<count {
-      hashes[place] = table.secret.hash(Self.key(words, Int(order[place])))
-      sluice_prefetch(index.first(hashes[place]))
+    _ keys: UnsafePointer<UInt64>, _ count: Int, _ hashes: UnsafeMutablePointer<UInt64>,
+    _ candidates: UnsafeMutablePointer<UInt32>
+  ) -> UInt64 {
+    let index = sessions.index, secret = sessions.secret, base = sessions.base
+    var place = 0
+    while place < count {
+      let hash = secret.hash(Self.key(keys, place))
+      hashes[place] = hash
+      sluice_prefetch(index.first(hash))
+      place &+= 1
     }
-    for place in 0..<count {
-      var bucket = index.first(hashes[place])
-      var lanes = sluice_match8(bucket, FlowIndex.tag(hashes[place]))
+    place = 0
+    while place < count {
+      let hash = hashes[place], tag = FlowIndex.tag(hash)
+      var bucket = index.first(hash)
+      var lanes = sluice_match10(bucket, tag)
       if lanes == 0, FlowIndex.overflow(bucket) != 0 {
-        bucket = index.second(hashes[place])
-        lanes = sluice_match8(bucket, FlowIndex.tag(hashes[place]))
+        bucket = index.second(hash)
+        lanes = sluice_match10(bucket, tag)
       }
-      candidates[place] = lanes == 0 ? 0 : FlowIndex.value(bucket, lanes.trailingZeroBitCount)
-      sluice_prefetch(table.flow(candidates[place]).line)
+      let candidate = lanes == 0 ? 0 : FlowIndex.value(bucket, lanes.trailingZeroBitCount)
+      candidates[place] = candidate
+      sluice_prefetch(SessionTable.line(base, candidate))
+      place &+= 1
     }
-    var found = 0
-    for place in 0..<count {
-      let key = Self.key(words, Int(order[place]))
-      if candidates[place] != 0, table.flow(candidates[place]).hasKey(key) {
-        found &+= 1
-      } else if table.find(key) != nil {
-        found &+= 1
-      }
+    var sum: UInt64 = 0
+    place = 0
+    while place < count {
+      let key = Self.key(keys, place)
+      var flow = candidates[place]
+      // Flow 0 is nobody's, and its line is all zero: no key.
+      if !FlowLine(SessionTable.line(base, flow)).hasKey(key) { flow = sessions.find(key) ?? 1 }
+      sum &+= UInt64(flow &- 1)
+      place &+= 1
     }
-    return found
+    return sum
   }
 }
 

@@ -25,14 +25,15 @@ struct RegionTests {
     for (end, start) in zip(ends, starts) {
       #expect(start >= end && start - end < RegionLayout.pageBytes && start % RegionLayout.pageBytes == 0)
     }
-    #expect(layout.sessionBuckets * 4 >= capacity * 2 && layout.mappingBuckets * 4 >= capacity * 3)
   }
 
   @Test("A line is a cache line, a place three of them, and none straddles one")
   func sizes() {
     #expect(FlowLine.bytes == 64 && SessionTable.placeBytes == 3 * 64)
     #expect(MappingLine.bytes == 64 && FlowIndex.bucketBytes == 64)
-    #expect(FlowIndex.overflowOffset + 4 <= FlowIndex.bucketBytes)
+    #expect(FlowIndex.lanes * 2 == FlowIndex.valuesOffset)
+    #expect(FlowIndex.valuesOffset + FlowIndex.lanes * 4 == FlowIndex.overflowOffset)
+    #expect(FlowIndex.overflowOffset + 4 == FlowIndex.bucketBytes)
   }
 
   @Test("A region tells its layout, secret and seed to whoever maps the same bytes; any other bytes tell nothing")

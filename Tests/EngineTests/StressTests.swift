@@ -63,9 +63,9 @@ private struct Scan {
 
   private func lanes(_ index: FlowIndex) -> [Lane] {
     var lanes: [Lane] = []
-    for bucket in 0...Int(index.mask) {
+    for bucket in 0..<Int(index.buckets) {
       let start = index.start + bucket * FlowIndex.bucketBytes
-      for lane in 0..<8 {
+      for lane in 0..<FlowIndex.lanes {
         let tag = start.load(fromByteOffset: lane * 2, as: UInt16.self)
         let value = FlowIndex.value(start, lane)
         if tag != 0 || value != 0 { lanes.append(Lane(bucket: bucket, tag: tag, value: value)) }
@@ -90,8 +90,8 @@ private struct Scan {
         lane.value != 0 && lane.tag != 0, "a lane that is claimed and never published, or the other way round")
       let line = sessions.flow(lane.value)
       let hash = sessions.secret.hash(line.key)
-      let home = Int(hash & sessions.index.mask)
-      let other = Int((hash >> 24) & sessions.index.mask)
+      let home = Int(FlowIndex.first(hash, of: sessions.index.buckets))
+      let other = Int(FlowIndex.second(hash, of: sessions.index.buckets))
       #expect(lane.tag == FlowIndex.tag(hash) && (lane.bucket == home || lane.bucket == other))
       if lane.bucket != home { overflow[home, default: 0] += 1 }
       let isFirst = keys.insert([line.key.addresses, line.key.rest]).inserted
@@ -100,7 +100,7 @@ private struct Scan {
       let state = sessions.common(lane.value >> 1).state
       #expect(state == SessionState.open || state == SessionState.cut)
     }
-    for bucket in 0...Int(sessions.index.mask) {
+    for bucket in 0..<Int(sessions.index.buckets) {
       let start = sessions.index.start + bucket * FlowIndex.bucketBytes
       #expect(FlowIndex.overflow(start) == overflow[bucket, default: 0])
     }
@@ -176,7 +176,7 @@ private struct Scan {
   func checkEmpty() throws {
     for index in [tables.sessions.index, tables.mappings.index] {
       #expect(lanes(index).isEmpty)
-      for bucket in 0...Int(index.mask) {
+      for bucket in 0..<Int(index.buckets) {
         #expect(FlowIndex.overflow(index.start + bucket * FlowIndex.bucketBytes) == 0)
       }
     }

@@ -1,4 +1,4 @@
-/* What the engine needs from C: prefetch, an eight-lane tag match, and zeroed pages. */
+/* What the engine needs from C: prefetch, a ten-lane tag match, and zeroed pages. */
 #ifndef SLUICE_CINTRINSICS_H
 #define SLUICE_CINTRINSICS_H
 
@@ -14,23 +14,29 @@ static inline __attribute__((always_inline)) void sluice_prefetch(const void *_N
   __builtin_prefetch(address, 0, 3);
 }
 
-/* Compare the eight 16-bit lanes at `lanes` (16-byte aligned) with `tag`: bit i is set when lane i is equal. */
-static inline __attribute__((always_inline)) uint32_t sluice_match8(const void *_Nonnull lanes, uint16_t tag) {
+/* Compare the ten 16-bit lanes at `lanes` (16-byte aligned, 32 bytes readable) with `tag`: bit i is set when lane i is
+   equal. */
+static inline __attribute__((always_inline)) uint32_t sluice_match10(const void *_Nonnull lanes, uint16_t tag) {
 #if defined(SLUICE_THREAD_SANITIZER)
   /* Workers write tags while others look: the sanitizer must see loads that are atomic. */
-  const uint64_t *half = (const uint64_t *)lanes;
-  uint64_t tags[2] = {__atomic_load_n(half, __ATOMIC_RELAXED), __atomic_load_n(half + 1, __ATOMIC_RELAXED)};
+  const uint32_t *pair = (const uint32_t *)lanes;
   uint32_t found = 0;
-  for (uint32_t i = 0; i < 8; i++) found |= (uint32_t)((uint16_t)(tags[i / 4] >> (i % 4 * 16)) == tag) << i;
+  for (uint32_t i = 0; i < 5; i++) {
+    uint32_t tags = __atomic_load_n(pair + i, __ATOMIC_RELAXED);
+    found |= (uint32_t)((uint16_t)tags == tag) << 2 * i | (uint32_t)((uint16_t)(tags >> 16) == tag) << (2 * i + 1);
+  }
   return found;
 #elif defined(__SSE2__)
-  __m128i equal = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)lanes), _mm_set1_epi16((short)tag));
-  return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(equal, _mm_setzero_si128()));
+  /* Of the second half only two lanes are tags. */
+  __m128i wanted = _mm_set1_epi16((short)tag);
+  __m128i low = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)lanes), wanted);
+  __m128i high = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)lanes + 1), wanted);
+  return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high)) & 0x3FF;
 #else
   const uint16_t *lane = (const uint16_t *)lanes;
-  uint32_t mask = 0;
-  for (uint32_t i = 0; i < 8; i++) mask |= (uint32_t)(lane[i] == tag) << i;
-  return mask;
+  uint32_t found = 0;
+  for (uint32_t i = 0; i < 10; i++) found |= (uint32_t)(lane[i] == tag) << i;
+  return found;
 #endif
 }
 

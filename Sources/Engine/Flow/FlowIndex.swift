@@ -1,42 +1,48 @@
 import CIntrinsics
 import Synchronization
 
-/// Hash -> 32-bit value, in buckets of one cache line: eight 16-bit tags, eight 32-bit values, and a count of the keys
-/// that belong here but stand in their other bucket.
+/// Hash -> 32-bit value, in buckets of one cache line: ten 16-bit tags, ten 32-bit values, and a count of the keys that
+/// belong here but stand in their other bucket.
 ///
-///     offset  0  tags      8 x UInt16, 0 = free lane
-///            16  values    8 x UInt32, 0 = none published
-///            48  overflow  UInt32
+///     offset  0  tags      10 x UInt16, 0 = free lane
+///            20  values    10 x UInt32, 0 = none published
+///            60  overflow  UInt32
 ///
-/// A key has two buckets and goes into the first while that is at most half full, else into the emptier one. Keys never
+/// A key has two buckets and goes into the first while that has `roomy` lanes free, else into the emptier one. Keys never
 /// move. The index knows no keys: whoever looks up verifies the candidates against its own records.
+///
+/// Of the hash the lower 32 bits choose the first bucket, the 32 bits from bit 16 on the second, the upper 16 are the tag.
+/// A bucket is chosen by the upper half of a product, not by a mask: there may be any number of them.
 ///
 /// Lookups are wait-free: a lane that is claimed and has no value yet is a miss. To insert is to claim a lane by
 /// compare-and-swap of its tag, to look at both buckets again (`contest`), and to publish the value: see `Claim`.
 struct FlowIndex {
   static let bucketBytes = 64
-  static let valuesOffset = 16
-  static let overflowOffset = 48
+  static let lanes = 10
+  static let valuesOffset = 20
+  static let overflowOffset = 60
+  /// While the first bucket has so many lanes free, nobody looks at the second. The more of its lanes keys take without
+  /// looking, the fewer of them stand in their second bucket, but the sooner a pair of buckets is full.
+  private static let roomy = 4
+  /// Twice the keys that there are for each bucket on average when the index is as full as it may get. By it a session
+  /// costs 28.4 bytes of index, one key in eleven stands in its second bucket, and no bucket pair runs over.
+  private static let keysInTwoBuckets = 9
   /// How often an unpublished lane is looked at before its owner counts as held up.
   private static let patience = 4096
 
   /// First byte of the first bucket.
   let start: UnsafeMutableRawPointer
-  /// Number of buckets - 1; the number is a power of two.
-  let mask: UInt64
+  /// How many there are, at most 2^32.
+  let buckets: UInt64
 
   /// - Parameter start: `buckets * bucketBytes` bytes, zero for an empty index.
   init(start: UnsafeMutableRawPointer, buckets: Int) {
     self.start = start
-    mask = UInt64(buckets - 1)
+    self.buckets = UInt64(buckets)
   }
 
-  /// How many buckets `keys` keys need: on average at most four of eight lanes are then in use.
-  static func buckets(keys: Int) -> Int {
-    var buckets = 16
-    while buckets * 4 < keys { buckets *= 2 }
-    return buckets
-  }
+  /// How many buckets `keys` keys need.
+  static func buckets(keys: Int) -> Int { max(16, (keys * 2 + keysInTwoBuckets - 1) / keysInTwoBuckets) }
 
   @inline(__always)
   static func tag(_ hash: UInt64) -> UInt16 {
@@ -44,15 +50,23 @@ struct FlowIndex {
     return tag == 0 ? 1 : tag
   }
 
+  /// Number of the first of a key's two buckets.
   @inline(__always)
-  func first(_ hash: UInt64) -> UnsafeMutableRawPointer {
-    start + Int(truncatingIfNeeded: (hash & mask) &<< 6)
+  static func first(_ hash: UInt64, of buckets: UInt64) -> UInt32 {
+    UInt32(truncatingIfNeeded: ((hash & 0xFFFF_FFFF) &* buckets) &>> 32)
+  }
+
+  /// Number of the second.
+  @inline(__always)
+  static func second(_ hash: UInt64, of buckets: UInt64) -> UInt32 {
+    first(hash &>> 16, of: buckets)
   }
 
   @inline(__always)
-  func second(_ hash: UInt64) -> UnsafeMutableRawPointer {
-    start + Int(truncatingIfNeeded: ((hash &>> 24) & mask) &<< 6)
-  }
+  func first(_ hash: UInt64) -> UnsafeMutableRawPointer { start + Int(Self.first(hash, of: buckets)) &<< 6 }
+
+  @inline(__always)
+  func second(_ hash: UInt64) -> UnsafeMutableRawPointer { start + Int(Self.second(hash, of: buckets)) &<< 6 }
 
   @inline(__always)
   static func value(_ bucket: UnsafeMutableRawPointer, _ lane: Int) -> UInt32 {
@@ -76,7 +90,7 @@ struct FlowIndex {
       tag = FlowIndex.tag(hash)
       bucket = index.first(hash)
       other = index.second(hash)
-      lanes = sluice_match8(bucket, tag)
+      lanes = sluice_match10(bucket, tag)
       isLast = other == bucket || FlowIndex.overflow(bucket) == 0
     }
 
@@ -86,7 +100,7 @@ struct FlowIndex {
           if isLast { return nil }
           isLast = true
           bucket = other
-          lanes = sluice_match8(bucket, tag)
+          lanes = sluice_match10(bucket, tag)
         }
         let lane = lanes.trailingZeroBitCount
         lanes &= lanes &- 1
@@ -104,7 +118,7 @@ struct FlowIndex {
   struct Claim: Equatable {
     let bucket: UnsafeMutableRawPointer
     let lane: Int
-    /// 0...7 in the first bucket, 8...15 in the second: who comes first of two that want the same key.
+    /// 0...9 in the first bucket, 10...19 in the second: who comes first of two that want the same key.
     let position: Int
 
     /// From now on the key is found. Everything in its record has been written before.
@@ -128,8 +142,8 @@ struct FlowIndex {
     let home = first(hash)
     let other = second(hash)
     while true {
-      let free = sluice_match8(home, 0)
-      let otherFree = other == home || free.nonzeroBitCount >= 4 ? 0 : sluice_match8(other, 0)
+      let free = sluice_match10(home, 0)
+      let otherFree = other == home || free.nonzeroBitCount >= Self.roomy ? 0 : sluice_match10(other, 0)
       guard free | otherFree != 0 else { return nil }
       let isHome = free.nonzeroBitCount >= otherFree.nonzeroBitCount
       let bucket = isHome ? home : other
@@ -138,7 +152,7 @@ struct FlowIndex {
       if !isHome { addOverflow(home, 1) }
       if exchange(bucket, lane, from: 0, to: Self.tag(hash)) {
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        return Claim(bucket: bucket, lane: lane, position: isHome ? lane : lane &+ 8)
+        return Claim(bucket: bucket, lane: lane, position: isHome ? lane : lane &+ Self.lanes)
       }
       if !isHome { addOverflow(home, -1) }
     }
@@ -156,7 +170,8 @@ struct FlowIndex {
     let home = first(hash)
     let other = second(hash)
     let contest = contest(home, 0, Self.tag(hash), claim, own, hasKey)
-    return contest != .clear || other == home ? contest : self.contest(other, 8, Self.tag(hash), claim, own, hasKey)
+    return contest != .clear || other == home
+      ? contest : self.contest(other, Self.lanes, Self.tag(hash), claim, own, hasKey)
   }
 
   /// The same for one bucket, whose lanes have the positions from `offset` on.
@@ -164,7 +179,7 @@ struct FlowIndex {
     _ bucket: UnsafeMutableRawPointer, _ offset: Int, _ tag: UInt16, _ claim: Claim, _ own: Claim?,
     _ hasKey: (UInt32) -> Bool
   ) -> Contest {
-    var lanes = sluice_match8(bucket, tag)
+    var lanes = sluice_match10(bucket, tag)
     while lanes != 0 {
       let lane = lanes.trailingZeroBitCount
       lanes &= lanes &- 1
@@ -204,7 +219,7 @@ struct FlowIndex {
   }
 
   private func lane(_ bucket: UnsafeMutableRawPointer, _ hash: UInt64, _ value: UInt32) -> Int? {
-    var lanes = sluice_match8(bucket, Self.tag(hash))
+    var lanes = sluice_match10(bucket, Self.tag(hash))
     while lanes != 0 {
       let lane = lanes.trailingZeroBitCount
       if Self.value(bucket, lane) == value { return lane }

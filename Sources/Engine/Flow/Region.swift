@@ -144,8 +144,16 @@ extension RegionLayout {
       hasIPv6: rules.plan.hasIPv6, hasHelpers: rules.plan.hasHelpers)
   }
 
-  /// Sessions and their index.
-  var sessionTableBytes: Int { sessionBuckets * FlowIndex.bucketBytes + (capacity + 1) * SessionTable.placeBytes }
+  /// Sessions, their index and what else each has a line for.
+  var sessionTableBytes: Int {
+    sessionBuckets * FlowIndex.bucketBytes
+      + (capacity + 1)
+      * (SessionTable.placeBytes + (hasIPv6 ? SideTable.bytes : 0) + (hasHelpers ? HelperLine.bytes : 0))
+  }
+  /// Mappings and permits with their index.
+  var mappingTableBytes: Int {
+    mappingBuckets * FlowIndex.bucketBytes + (capacity + 1) * (MappingLine.bytes + PermitLine.bytes)
+  }
 
   /// A flow is an index of 29 bits and a direction; an index value holds two bits more.
   static let maximumCapacity = 1 &<< 28

@@ -24,9 +24,10 @@ extension Forwarder {
     let hash = secret.hash(key)
     slot.pointee.network = UInt16(truncatingIfNeeded: network)
     slot.pointee.tag16 = FlowIndex.tag(hash)
-    slot.pointee.flow = UInt32(truncatingIfNeeded: hash & bucketMask)
+    let bucket = FlowIndex.first(hash, of: bucketCount)
+    slot.pointee.flow = bucket
     slot.pointee.rest = key.rest
-    sluice_prefetch(buckets + Int(truncatingIfNeeded: (hash & bucketMask) &<< 6))
+    sluice_prefetch(buckets + Int(bucket) &<< 6)
   }
 
   /// The ports of a key, or `noPorts` where the transport header does not fit or has none.
