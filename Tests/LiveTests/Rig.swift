@@ -70,7 +70,7 @@ struct Rig {
       gateway = nil
       try KernelNAT.start(in: network)
     case .sluice(let text, let arguments):
-      let path = try network.write(Self.withUsualWorkers(text), to: "sluice.toml")
+      let path = try Self.configure(network, text)
       gateway = try LabGateway(
         network: network, executable: Self.executable, configuration: path, arguments: arguments)
     }
@@ -89,6 +89,15 @@ struct Rig {
   private static func withUsualWorkers(_ text: String) -> String {
     ProcessInfo.processInfo.environment["SLUICE_TEST_WORKERS"].flatMap(Int.init).map { with(workers: $0, text) } ?? text
   }
+
+  /// Writes the gateway's configuration, with as many workers as every test's has; the file's path.
+  @discardableResult
+  static func configure(_ network: LabNetwork, _ text: String) throws -> String {
+    try network.write(withUsualWorkers(text), to: "sluice.toml")
+  }
+
+  /// The same for a gateway that runs: it is read at the next reload.
+  func configure(_ text: String) throws { try Self.configure(network, text) }
 
   // MARK: - Traffic
 

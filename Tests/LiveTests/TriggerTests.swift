@@ -68,7 +68,7 @@ extension Live {
         try gateway.start()
         try #expect(rig.fetch(.client, "\(Self.outside):9100/").hasPrefix(answer))
         #expect(try trigger(gateway).remaining ?? 0 <= open.remaining ?? 0)
-        _ = try rig.network.write(Self.configuration(for: "1s"), to: "sluice.toml")
+        try rig.configure(Self.configuration(for: "1s"))
         try #require(gateway.ask(["reload"]).succeeded)
         #expect(try Interruption.wait(seconds: 20) { try trigger(gateway).owner == nil })
         try expectClosed(rig, gateway)
