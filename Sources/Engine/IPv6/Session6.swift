@@ -23,7 +23,11 @@ extension Core {
     switch standing(of: packet) {
     case .live(let flow): return send(packet, by: flow)
     case .cut(let flow):
-      guard Self.isSYN(packet.tcpFlags) else { return drop(packet.slot, .sessionCut) }
+      guard Self.isSYN(packet.tcpFlags) else {
+        // Its sender is told by a reset, and sends no more.
+        reset(packet)
+        return drop(packet.slot, .sessionCut)
+      }
       flows.remove(flow &>> 1)
     case .none: break
     }

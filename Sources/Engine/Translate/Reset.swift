@@ -10,12 +10,43 @@ extension Core {
       return counters.add(.errorLimited)
     }
     guard let ip = outbox.room(for: 40) else { return }
-    let from = packet.transport
-    let hasACK = packet.tcpFlags & TCPHeader.ack != 0
-    let payload = packet.transportLength &- Int(from.byte(TCPHeader.dataOffset) &>> 4) &* 4
-    // SYN and FIN take a place in the sequence too.
-    let marks = (packet.tcpFlags & TCPHeader.syn != 0 ? 1 : 0) + (packet.tcpFlags & TCPHeader.fin != 0 ? 1 : 0)
     let tcp = ip + 20
+    Self.writeReset(tcp, to: packet.transport, length: packet.transportLength)
+    let (source, destination) = (packet.header.destination, packet.header.source)
+    IPv4Header(ip).write(totalLength: 40, ipProtocol: IPProtocol.tcp, source: source, destination: destination)
+    let sum = Checksum.sum(tcp, count: 20) &+ Checksum.pseudoHeader(ip, ipProtocol: IPProtocol.tcp, length: 20)
+    tcp.putRaw(~Checksum.fold(sum), TCPHeader.checksumOffset)
+    counters.add(.resetSent)
+    sendMade(ip, length: 40, over: place)
+  }
+
+  mutating func reset(_ packet: Packet6) {
+    guard packet.kind == FlowKind.tcp, packet.tcpFlags & TCPHeader.rst == 0, !packet.chain.isFragment,
+      let hop = routes6.find(packet.source, over: packet.ingress), let place = adjacency(to: hop)
+    else { return }
+    let to = flows.sessions.secret.digest(packet.source)
+    guard locked({ $0.limiter.allows(to, at: $0.clock.now) }) else { return counters.add(.errorLimited) }
+    let length = IPv6Header.length &+ 20
+    guard let ip = outbox.room(for: length) else { return }
+    let tcp = ip + IPv6Header.length
+    Self.writeReset(tcp, to: packet.transport, length: packet.transportLength)
+    let header = IPv6Header(ip)
+    header.write(
+      payloadLength: 20, nextHeader: IPProtocol.tcp, hopLimit: 64, source: packet.destination,
+      destination: packet.source)
+    let sum = Checksum.sum(tcp, count: 20) &+ header.pseudoHeader(ipProtocol: IPProtocol.tcp, length: 20)
+    tcp.putRaw(~Checksum.fold(sum), TCPHeader.checksumOffset)
+    counters.add(.resetSent)
+    sendMade(ip, length: length, over: place)
+  }
+
+  /// All of the segment but its checksum, which is 0.
+  private static func writeReset(_ tcp: UnsafeMutableRawPointer, to from: UnsafeMutableRawPointer, length: Int) {
+    let flags = from.byte(TCPHeader.flagsOffset)
+    let hasACK = flags & TCPHeader.ack != 0
+    let payload = length &- Int(from.byte(TCPHeader.dataOffset) &>> 4) &* 4
+    // SYN and FIN take a place in the sequence too.
+    let marks = (flags & TCPHeader.syn != 0 ? 1 : 0) + (flags & TCPHeader.fin != 0 ? 1 : 0)
     tcp.putRaw(from.raw16(2), 0)
     tcp.putRaw(from.raw16(0), 2)
     tcp.putBig(hasACK ? from.big32(TCPHeader.acknowledgementOffset) : 0, TCPHeader.sequenceOffset)
@@ -26,11 +57,5 @@ extension Core {
     // Window, checksum, urgent pointer.
     tcp.putRaw(UInt32(0), 14)
     tcp.putRaw(UInt16(0), 18)
-    let (source, destination) = (packet.header.destination, packet.header.source)
-    IPv4Header(ip).write(totalLength: 40, ipProtocol: IPProtocol.tcp, source: source, destination: destination)
-    let sum = Checksum.sum(tcp, count: 20) &+ Checksum.pseudoHeader(ip, ipProtocol: IPProtocol.tcp, length: 20)
-    tcp.putRaw(~Checksum.fold(sum), TCPHeader.checksumOffset)
-    counters.add(.resetSent)
-    sendMade(ip, length: 40, over: place)
   }
 }

@@ -281,6 +281,34 @@ import Testing
     #expect(try mapped(gateway, Self.host, 4000) == 4000)
   }
 
+  @Test func `P8 V6 both ends of a connection that was cut are told by a reset, and nothing of it passes`() throws {
+    for translates in [true, false] {
+      func rules(_ change: (inout Plan) -> Void = { _ in }) -> Plan {
+        translates ? Self.plan(more: change) : .home6(change)
+      }
+      let gateway = try TestGateway(rules())
+      let own = translates ? Self.wan : Self.host
+      gateway.receive6(.tcp(Self.host, 4000, Self.s1, 80, .syn, sequence: 1), on: "lan").expect(.forward)
+      gateway.receive6(
+        .tcp(Self.s1, 80, own, 4000, [.syn, .ack], sequence: 9, acknowledgment: 2), on: "wan", via: Self.router
+      ).expect(.forward)
+      #expect(gateway.cut(identity: try #require(gateway.sessions().first?.identity)))
+      let late = Datagram6.tcp(Self.host, 4000, Self.s1, 80, .ack, sequence: 2, acknowledgment: 10, "late")
+      let told = try #require(gateway.receive6(late, on: "lan").expectDropAnswered(.sessionCut))
+      let reset = Datagram6.tcp(Self.s1, 80, Self.host, 4000, .rst, sequence: 10)
+        .with { $0.payload.replaceSubrange(14..<16, with: [0, 0]) }.resummed
+      #expect(told.bytes == gateway.frame(reset, on: "lan", to: Self.host))
+      let outside = Datagram6.tcp(Self.s1, 80, own, 4000, .ack, sequence: 10, acknowledgment: 2, "data")
+      let answer = Datagram6.tcp(own, 4000, Self.s1, 80, .rst, sequence: 2)
+        .with { $0.payload.replaceSubrange(14..<16, with: [0, 0]) }.resummed
+      let second = gateway.receive6(outside, on: "wan", via: Self.router).expectDropAnswered(.sessionCut)
+      #expect(second?.bytes == gateway.frame(answer, on: "wan", to: Self.router))
+      #expect(gateway.count(of: .resetSent) == 2)
+      // A reset is never answered.
+      gateway.receive6(.tcp(Self.host, 4000, Self.s1, 80, .rst, sequence: 2), on: "lan").expectDrop(.sessionCut)
+    }
+  }
+
   @Test func `U1 P1 V6 mappings, their peers, quarantine and limits outlive a restart`() throws {
     func plan(_ more: (inout Plan) -> Void = { _ in }) -> Plan {
       Self.plan(
@@ -328,6 +356,18 @@ import Testing
         #expect(gateway.live == 0)
       }
       #expect(gateway.count(of: .mappingCreated) == 180 && gateway.count(of: .mappingExpired) == 180)
+    }
+  }
+}
+
+extension Datagram6 {
+  /// With the right checksum of its TCP segment.
+  fileprivate var resummed: Datagram6 {
+    with {
+      $0.payload.replaceSubrange(16..<18, with: [0, 0])
+      let pseudo = source.bytes + destination.bytes + [0, 0, 0, UInt8($0.payload.count), 0, 0, 0, 6]
+      let sum = InternetChecksum.of(pseudo + $0.payload)
+      $0.payload.replaceSubrange(16..<18, with: [UInt8(sum >> 8), UInt8(sum & 255)])
     }
   }
 }
