@@ -5,7 +5,7 @@ import Engine
 public struct FlowName: Hashable, Sendable, Codable, Comparable, CustomStringConvertible {
   // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
   public var interface: String
-  /// "tcp", "udp", "icmp", or a number.
+  /// "tcp", "udp", "icmp", "icmpv6", or a number.
   public var ipProtocol: String
   public var source: String
   public var destination: String
@@ -20,11 +20,21 @@ public struct FlowName: Hashable, Sendable, Codable, Comparable, CustomStringCon
 
   public static func < (left: Self, right: Self) -> Bool { left.description < right.description }
 
-  /// nil for what is no IPv4.
+  /// nil for what is no IP.
   init?(_ bytes: UnsafeMutableRawPointer, length: Int, interface: String, isEthernet: Bool) {
-    guard let layout = FrameLayout(bytes, length: length, isEthernet: isEthernet), layout.etherType == 0x0800,
-      let ip = IPv4Layout(bytes, at: layout.network, end: length)
-    else { return nil }
+    guard let layout = FrameLayout(bytes, length: length, isEthernet: isEthernet) else { return nil }
+    let name =
+      switch layout.etherType {
+      case 0x0800: Self(ipv4: bytes, at: layout.network, end: length, interface: interface)
+      case 0x86DD: Self(ipv6: bytes, at: layout.network, end: length, interface: interface)
+      default: nil as Self?
+      }
+    guard let name else { return nil }
+    self = name
+  }
+
+  private init?(ipv4 bytes: UnsafeMutableRawPointer, at start: Int, end: Int, interface: String) {
+    guard let ip = IPv4Layout(bytes, at: start, end: end) else { return nil }
     self.interface = interface
     let addresses = [12, 16].map { "\(IPv4Address(wire: bytes.wire32(ip.start + $0)))" }
     var ports: (UInt16, UInt16)?
@@ -46,6 +56,36 @@ public struct FlowName: Hashable, Sendable, Codable, Comparable, CustomStringCon
     }
     source = addresses[0] + (ports.map { ":\($0.0)" } ?? "")
     destination = addresses[1] + (ports.map { ":\($0.1)" } ?? "")
+  }
+}
+
+extension FlowName {
+  /// Ports, or an identifier, where they are right behind the header.
+  private init?(ipv6 bytes: UnsafeMutableRawPointer, at start: Int, end: Int, interface: String) {
+    guard start + 40 <= end, bytes.byte(start) >> 4 == 6 else { return nil }
+    self.interface = interface
+    func address(_ offset: Int) -> String {
+      let word = { (at: Int) in (0..<8).reduce(UInt64(0)) { $0 << 8 | UInt64(bytes.byte(start + at + $1)) } }
+      return "\(IPv6Address(high: word(offset), low: word(offset + 8)))"
+    }
+    let transport = start + 40
+    var ports: (UInt16, UInt16)?
+    let number = bytes.byte(start + 6)
+    switch number {
+    case 58:
+      ipProtocol = "icmpv6"
+      if transport + 8 <= end {
+        let type = bytes.byte(transport)
+        let number = type == 128 || type == 129 ? bytes.number16(transport + 4) : UInt16(type)
+        ports = type == 129 ? (0, number) : (number, 0)
+      }
+    case 6, 17:
+      ipProtocol = number == 6 ? "tcp" : "udp"
+      if transport + 4 <= end { ports = (bytes.number16(transport), bytes.number16(transport + 2)) }
+    default: ipProtocol = "\(number)"
+    }
+    source = ports.map { "[\(address(8))]:\($0.0)" } ?? address(8)
+    destination = ports.map { "[\(address(24))]:\($0.1)" } ?? address(24)
   }
 }
 

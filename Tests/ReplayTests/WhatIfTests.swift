@@ -68,6 +68,26 @@ import Testing
         == ["lan udp 192.168.1.10:5000 > 198.51.100.7:9: newly dropped"])
   }
 
+  @Test func `flows of IPv6 too: a target by its suffix that becomes another`() throws {
+    let golden = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .appendingPathComponent("GoldenIPv6/ports").path
+    let old = try String(contentsOfFile: golden + "/sluice.toml", encoding: .utf8)
+    // The target is known, or it would be asked for, and nothing to be seen of it.
+    let neighbor = "[[neighbor]]\naddress = \"2001:db8:2::20\"\nmac = \"02:00:00:00:00:20\"\n"
+    let text = old.replacing("to = \"[::10%lan/-64]:9090\"", with: "to = \"[::20%lan/-64]:9090\"") + neighbor
+    let new = try directory.write(Array(text.utf8), as: "six.toml")
+    let ended = try SluiceProcess.run([
+      "whatif", "-c", new, "--against", golden + "/sluice.toml", "--in", "wan=\(golden)/in-wan.pcap", "--in",
+      "lan=\(golden)/in-lan.pcap", "--json",
+    ])
+    let found = try JSONDecoder().decode(WhatIf.self, from: Data(ended.output.utf8))
+    #expect(ended.status == 3)
+    #expect(
+      found.changed.contains {
+        "\($0.flow)" == "wan tcp [2001:db8:f::8]:5000 > [2001:db8:1::1]:8080" && $0.change.rawValue == "retargeted"
+      }, "\(ended.output)")
+  }
+
   @Test func `a table for people`() throws {
     let ended = try whatIf([("to = \"192.168.1.10:80\"", "to = \"192.168.1.10:81\"")])
     let lines = ended.output.split(separator: "\n")
