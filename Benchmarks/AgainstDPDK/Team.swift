@@ -51,7 +51,7 @@ struct TeamRound {
     isQuiet = min(one.presence, two.presence) > 0.96
   }
 
-  /// Turns of each thread: some 50 ms, which is short enough to lie between the bursts of a busy neighbour.
+  /// Turns of each thread: 15 to 50 ms, which is short enough to lie between the bursts of a busy neighbour.
   private static let turns = 5000
 
   /// Operations a second of so many threads together, and the least share of the time that one of them was running.

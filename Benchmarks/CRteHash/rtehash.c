@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "CRteHash.h"
 
 #ifdef HAS_RTE_HASH
@@ -5,6 +6,7 @@
 #include <rte_errno.h>
 #include <rte_hash.h>
 #include <rte_lcore.h>
+#include <sched.h>
 #include <stdio.h>
 
 int rte_hash_is_there(void) { return 1; }
@@ -14,7 +16,11 @@ const char *rte_hash_begin(unsigned megabytes) {
   snprintf(memory, sizeof memory, "%u", megabytes);
   char *arguments[] = {"rte_hash", "--no-huge", "-m", memory, "--no-pci", "--no-telemetry", "--no-shconf",
                        "--file-prefix=sluice-benchmarks", "--log-level=error", "-l", "0"};
-  return rte_eal_init(sizeof arguments / sizeof *arguments, arguments) < 0 ? rte_strerror(rte_errno) : NULL;
+  // DPDK binds the calling thread to a core, and with it every thread that it starts from then on.
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return "cannot tell what cores there are";
+  if (rte_eal_init(sizeof arguments / sizeof *arguments, arguments) < 0) return rte_strerror(rte_errno);
+  return sched_setaffinity(0, sizeof cores, &cores) == 0 ? NULL : "cannot have all cores back";
 }
 
 struct rte_hash *rte_hash_make(uint32_t entries) {
