@@ -41,8 +41,7 @@ extension Checker {
     forward.deny = deny?.prefixes ?? []
     forward.hairpin = boolean(fields, "hairpin") ?? true
     forward.isEnabled = boolean(fields, "enabled") ?? true
-    forward.helper = helper(
-      fields, protocols, isWholeHost: ports?.isWholeHost, hasIPv4: targets == nil || target != nil)
+    forward.helper = helper(fields, protocols, isWholeHost: ports?.isWholeHost)
     forward.line = fields.place.line
     if let own = fields["timeouts"] {
       forward.timeouts = timeouts(own, "timeouts", TimeoutKey.session, over: plan.timeouts, places: nil)
@@ -88,9 +87,9 @@ extension Checker {
     drafts.append(draft)
   }
 
-  /// `helper`: none by default. It reads TCP over IPv4, at ports that the file names: whatever else a host offers is no FTP.
+  /// `helper`: none by default. It reads TCP at ports that the file names: whatever else a host offers is no FTP.
   private mutating func helper(
-    _ fields: Fields, _ protocols: ForwardPlan.Protocols?, isWholeHost: Bool?, hasIPv4: Bool
+    _ fields: Fields, _ protocols: ForwardPlan.Protocols?, isWholeHost: Bool?
   ) -> Helper? {
     guard let helper = choice(fields, "helper", of: Helper.allCases), let place = fields["helper"]?.place else {
       return nil
@@ -102,7 +101,6 @@ extension Checker {
     if isWholeHost == true {
       fail(place, "helper \(name) would read every connection of the host; write the ports that are FTP's in a forward")
     }
-    if !hasIPv4 { fail(place, "helper \(name) is for IPv4, and to has no IPv4 address; leave it out") }
     return helper
   }
 

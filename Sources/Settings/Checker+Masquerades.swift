@@ -38,7 +38,10 @@ extension Checker {
         continue
       }
       lines[SIMD2(from, to)] = fields.place.line
-      if plan.interfaces[to].addresses.isEmpty, masquerade.external6 == nil, notes[to].areAddressesKnown {
+      // A helper reads IPv6 that is not translated too.
+      if plan.interfaces[to].addresses.isEmpty, masquerade.external6 == nil, notes[to].areAddressesKnown,
+        masquerade.helper == nil || plan.interfaces[to].addresses6.isEmpty
+      {
         let place = fields["to"]?.place ?? fields.place
         fail(place, "\(plan.interfaces[to].name) has no IPv4 address to masquerade as; add one to its address list")
       }

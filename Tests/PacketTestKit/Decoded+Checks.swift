@@ -5,6 +5,7 @@ extension Decoded {
   ///
   /// - Parameter isPartial: the transport field must hold the uncomplemented pseudo-header sum instead.
   package func checksumProblems(isPartial: Bool = false) -> [String] {
+    if let ip6 { return checksumProblems6(ip6, isPartial: isPartial) }
     guard let ip else { return [] }
     var found: [String] = []
     if !InternetChecksum.isValid(bytes[ipHeader]) {
@@ -67,6 +68,15 @@ extension Decoded: CustomStringConvertible {
       list.append(("arp sender", "\(arp.sender) \(arp.senderHost)"))
       list.append(("arp target", "\(arp.target) \(arp.targetHost)"))
     }
+    if let ip6 {
+      list.append(("ip6 source", "\(ip6.source)"))
+      list.append(("ip6 destination", "\(ip6.destination)"))
+      list.append(("ip6 class and label", hex(ip6.trafficClassAndLabel, digits: 7)))
+      list.append(("ip6 length", "\(ip6.totalLength)"))
+      list.append(("ip6 hop limit", "\(ip6.hopLimit)"))
+      list.append(("ip6 protocol", "\(ip6.ipProtocol)"))
+      list.append(("ip6 extensions", Self.dump(ip6.extensions)))
+    }
     if let ip {
       list.append(("ip source", "\(ip.source)"))
       list.append(("ip destination", "\(ip.destination)"))
@@ -104,11 +114,11 @@ extension Decoded: CustomStringConvertible {
         ("icmp checksum", hex(icmp.checksum, digits: 4)), ("payload", Self.dump(icmp.payload)),
       ] + (quote.map { $0.fields.map { ("quoted " + $0.name, $0.value) } } ?? [])
     }
-    return ip == nil ? [] : [("payload", Self.dump(Array(bytes[body])))]
+    return ip == nil && ip6 == nil ? [] : [("payload", Self.dump(Array(bytes[body])))]
   }
 
   package var description: String {
-    guard ip != nil || arp != nil || ethernet != nil else {
+    guard ip != nil || ip6 != nil || arp != nil || ethernet != nil else {
       return Self.dump(bytes) + " (\(problems.joined(separator: "; ")))"
     }
     let shown = fields.filter { !$0.value.isEmpty }.map { "\($0.name) \($0.value)" }.joined(separator: ", ")

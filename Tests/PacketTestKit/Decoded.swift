@@ -75,6 +75,7 @@ package struct Decoded: Sendable {
   package let bytes: [UInt8]
   package var ethernet: Ethernet?
   package var ip: IP?
+  package var ip6: IP6?
   package var tcp: TCP?
   package var udp: UDP?
   package var icmp: ICMP?
@@ -92,14 +93,24 @@ package struct Decoded: Sendable {
     var offset = 0
     if !isRawIP {
       guard readEthernet(&offset) else { return }
+      if ethernet?.etherType == 0x86DD {
+        readDatagram6(offset)
+        return
+      }
       guard ethernet?.etherType == 0x0800 else {
         readARP(offset)
         return
       }
     }
-    // `Decoded6` reads those.
-    if isRawIP, bytes.first.map({ $0 >> 4 == 6 }) == true { return }
+    if isRawIP, bytes.first.map({ $0 >> 4 == 6 }) == true {
+      readDatagram6(offset)
+      return
+    }
     if readIP(offset, isQuote: false) { readTransport(isQuote: false) }
+  }
+
+  private mutating func readDatagram6(_ offset: Int) {
+    if readIP6(offset), let ip6 { readTransport(ip6.ipProtocol, isQuote: ip6.isFragment) }
   }
 
   /// The datagram that an ICMP error quotes; nil where this is none.
@@ -187,9 +198,12 @@ extension Decoded {
   }
 
   private mutating func readTransport(isQuote: Bool) {
-    guard let ip, ip.fragmentOffset == 0 else { return }
+    if let ip, ip.fragmentOffset == 0 { readTransport(ip.ipProtocol, isQuote: isQuote) }
+  }
+
+  private mutating func readTransport(_ ipProtocol: UInt8, isQuote: Bool) {
     let part = bytes[body]
-    switch ip.ipProtocol {
+    switch ipProtocol {
     case 6 where part.count >= 8: readTCP(part, isQuote: isQuote)
     case 17 where part.count >= 8:
       udp = UDP(
@@ -221,7 +235,7 @@ extension Decoded {
       checksum: isWhole ? part.big16(16) : 0)
   }
 
-  private mutating func fail(_ text: String) -> Bool {
+  mutating func fail(_ text: String) -> Bool {
     problems.append(text)
     return false
   }

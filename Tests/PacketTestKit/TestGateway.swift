@@ -414,7 +414,8 @@ extension TestGateway {
     _ frame: Emitted, of input: Decoded, _ arrival: Arrival, _ sourceLocation: SourceLocation
   ) {
     let isPartial = arrival.offload.flags & OffloadHeader.needsChecksum != 0
-    guard input.checksumProblems(isPartial: isPartial).isEmpty else { return }
+    let isOdd = input.ip6 != nil && !input.problems.isEmpty
+    guard !isOdd, input.checksumProblems(isPartial: isPartial).isEmpty else { return }
     for problem in frame.decoded.checksumProblems(isPartial: isPartial) + frame.decoded.problems {
       Issue.record("\(problem)\n in: \(input)\nout: \(frame.decoded)", sourceLocation: sourceLocation)
     }

@@ -208,6 +208,18 @@ import Testing
     #expect(!plain.plan.hasHelpers && plain.normalised.contains("# helper: none"))
   }
 
+  @Test func helpersOverIPv6() throws {
+    let six = "[interface.six]\nrole = \"outside\"\ndevice = \"e2\"\naddress = \"2001:db8::1/64\"\n"
+    let forward = "name = \"ftp\"\nprotocol = \"tcp\"\non = \"six\"\nports = \"21\"\nto = \"2001:db8:2::10\"\n"
+    // Nothing of it is masqueraded: it is there for the helper alone.
+    let plan = try load(
+      twoInterfaces + six + "[[forward]]\n\(forward)helper = \"ftp\"\n"
+        + "[[masquerade]]\nfrom = \"lan\"\nto = \"six\"\nhelper = \"ftp\"\n"
+    ).plan
+    #expect(plan.forwards[0].helper == .ftp && plan.masquerades[0].helper == .ftp && plan.hasHelpers)
+    #expect(plan.forwards[0].pinhole?.external == nil && plan.masquerades[0].external6 == nil)
+  }
+
   @Test func masqueradeDefaults() throws {
     let plan = try #require(try load(masquerade).plan.masquerades.first)
     #expect(plan == MasqueradePlan(from: plan.from, to: plan.to))

@@ -18,7 +18,6 @@ let forwardMistakes: [Mistake] = [
   .forward("unknown helper", says: "\"sip\" is no helper; write \"ftp\"", lines: "helper = ▸\"sip\""),
   .forward("helper without TCP", says: "reads TCP", lines: "protocol = \"udp\"\nhelper = ▸\"ftp\""),
   .forward("helper for a whole host", says: "the ports that are FTP's", lines: "ports = \"all\"\nhelper = ▸\"ftp\""),
-  .forward("helper for IPv6 alone", says: "is for IPv4", lines: "to = \"2001:db8:2::10\"\nhelper = ▸\"ftp\""),
   .forward("name that is none", says: "1 to 64 characters", lines: "name = ▸\"\""),
   .forward(
     "name twice", says: "already (line 10)", lines: second.replacingFirst("\"second\"", "▸\"web\"") + "ports = \"81\""),

@@ -1,9 +1,9 @@
 // What a helper makes of a packet.
 extension Core {
-  func surveyHelper(_ packet: Packet, _ flow: UInt32, _ survey: inout Survey) {
+  /// - Parameter mtu: of the way that its flow has.
+  func surveyHelper(_ segment: HelpedSegment, _ flow: UInt32, mtu: Int, _ survey: inout Survey) {
     let helper = flows.helper(flow &>> 1)
     let side = helper.side(Int(flow & 1))
-    let segment = HelpedSegment(packet)
     guard admits(segment, side) else {
       let isCut = side.overlap(segment.sequence, segment.end) != .none
       survey.stop(
@@ -20,11 +20,11 @@ extension Core {
         ? "helper ftp reads it; its numbers are shifted by \(shift)"
         : "helper ftp does not read it any more; its numbers are shifted by \(shift)")
     guard !segment.hasSYN, var lines = lines(segment, side) else { return }
-    let mtu = survey.hop.map { Int(interfaces[$0.interface].mtu) } ?? 0
     while let line = lines.next() {
       surveyLine(
-        FTPLine(segment.payload + line.lowerBound, count: line.count, isReply: flow & 1 == 1), segment, flow, mtu,
-        &survey)
+        FTPLine(
+          segment.payload + line.lowerBound, count: line.count, isReply: flow & 1 == 1, isIPv6: segment.isIPv6),
+        segment, flow, mtu, &survey)
     }
     if lines.isInLine { survey.pass(.session, "helper ftp: a line that goes on in another segment is not read") }
   }
@@ -39,20 +39,27 @@ extension Core {
     case .secured: survey.pass(.session, "helper ftp: from here on it is encrypted, and not read")
     case .malformed: survey.pass(.session, "helper ftp: an endpoint that is not written to the letter stays as it is")
     case .names(let endpoint):
-      let own = flows.sessions.flow(flow)
-      let address = IPv4Address(wire: endpoint.address ?? own.key.source)
+      let named = SessionEnd(endpoint.address ?? flows.source(flow), endpoint.port)
       if let refusal = refusal(of: endpoint, segment, by: flow, mtu: mtu) {
-        survey.pass(.session, "helper ftp: \(address):\(endpoint.port) stays as it is: \(refusal)")
+        survey.pass(.session, "helper ftp: \(named) stays as it is: \(refusal)")
       } else if needsOpening(flow) {
-        let peer = IPv4Address(wire: flows.sessions.flow(flow ^ 1).key.source)
         survey.pass(
           .session,
-          "helper ftp: \(address):\(endpoint.port) is told as a port of \(IPv4Address(wire: own.newSource)), open for \(peer)"
-        )
+          "helper ftp: \(named) is told as a port of \(flows.newSource(flow)), open for \(flows.source(flow ^ 1))")
       } else {
-        survey.pass(.session, "helper ftp: \(address):\(endpoint.port) is reached as it is")
+        survey.pass(.session, "helper ftp: \(named) is reached as it is")
       }
     }
+  }
+
+  /// The same over IPv6.
+  func surveyExpected6(_ packet: Packet6, _ survey: inout Survey) -> RouteTable6.Hop? {
+    guard flows.helps, packet.kind == FlowKind.tcp, Self.isSYN(packet.tcpFlags), let expected = expected(packet) else {
+      return nil
+    }
+    let end = SessionEnd(.v6(expected.inside), expected.insidePort.bigEndian)
+    survey.pass(.filtering, "helper ftp expects it: \(end) was announced to \(packet.source)")
+    return routes6.find(expected.inside)
   }
 
   /// Where a helper expects the session that this packet begins.

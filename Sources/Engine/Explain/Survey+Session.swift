@@ -12,7 +12,10 @@ extension Core {
       if !isReply, case .masquerade = report.origin { surveyAsking(packet, isNew: false, &survey) }
       surveyWay(packet, way(of: flow), &survey)
       let isHelped = flows.sessions.flow(flow).kind == FlowKind.helped
-      if isHelped, survey.foreseen == .none { surveyHelper(packet, flow, &survey) }
+      if isHelped, survey.foreseen == .none {
+        surveyHelper(
+          HelpedSegment(packet), flow, mtu: survey.hop.map { Int(interfaces[$0.interface].mtu) } ?? 0, &survey)
+      }
       return
     }
     survey.pass(.session, "no live session")

@@ -1,7 +1,9 @@
 // What an IPv6 packet without a session may begin, as `Begin6.swift` says.
 extension Core {
   func surveyBeginning6(_ packet: Packet6, _ survey: inout Survey) {
-    switch rules.beginning(packet.key, from: packet.source, to: packet.destination) {
+    let beginning = rules.beginning(packet.key, from: packet.source, to: packet.destination)
+    if beginning.mayBeExpected, let hop = surveyExpected6(packet, &survey) { return surveyWay6(packet, hop, &survey) }
+    switch beginning {
     case .session(let draft):
       if case .forward(let rule) = draft.origin.report { surveyCandidates6(packet, winner: rule, &survey) }
       survey.rule = reference(draft.origin.report)

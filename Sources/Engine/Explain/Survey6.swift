@@ -136,7 +136,13 @@ extension Core {
         .session,
         "session \(report.identity), \(report.state), in its \(flow & 1 == 1 ? "reply" : "original") direction",
         survey.rule)
-      return surveyWay6(packet, way6(of: flow), &survey)
+      surveyWay6(packet, way6(of: flow), &survey)
+      let isHelped = flows.sessions.flow(flow).kind == FlowKind.helped
+      if isHelped, survey.foreseen == .none {
+        let mtu = survey.hop6.map { Int(interfaces[$0.interface].mtu) } ?? 0
+        surveyHelper(HelpedSegment(packet), flow, mtu: mtu, &survey)
+      }
+      return
     }
     survey.pass(.session, "no live session")
     guard packet.kind != FlowKind.tcp || canBegin(packet.tcpFlags) else {

@@ -17,6 +17,7 @@ import CIntrinsics
 ///     side lines       64 bytes for each session place, where there is IPv6: see `SideTable`
 ///     helper lines     64 bytes for each session place, where a rule has a helper: see `HelperLine`
 ///     mapping sides    32 bytes for each mapping, where there is IPv6: see `MappingSides`
+///     expectations     places of 64 bytes, where there is IPv6 too: see `Expectations6`
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
   static let version: UInt32 = 6
@@ -44,6 +45,7 @@ struct RegionLayout: Equatable {
   let sidesOffset: Int
   let helpersOffset: Int
   let mappingSidesOffset: Int
+  let expectationsOffset: Int
   /// All of it.
   let bytes: Int
 
@@ -71,6 +73,7 @@ struct RegionLayout: Equatable {
     sidesOffset = part(hasIPv6 ? (capacity + 1) * SideTable.bytes : 0)
     helpersOffset = part(hasHelpers ? (capacity + 1) * HelperLine.bytes : 0)
     mappingSidesOffset = part(hasIPv6 ? (capacity + 1) * MappingSides.bytes : 0)
+    expectationsOffset = part(hasHelpers && hasIPv6 ? Int(Expectations6.capacity) * ExpectedPlace.bytes : 0)
     bytes = end
   }
 }
@@ -197,6 +200,7 @@ struct Region {
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
   var sides: SideTable { SideTable(start: start + layout.sidesOffset) }
   var mappingSides: MappingSides { MappingSides(start: start + layout.mappingSidesOffset) }
+  var expectations6: Expectations6 { Expectations6(start: start + layout.expectationsOffset) }
   var helpers: HelperTable { HelperTable(start: start + layout.helpersOffset) }
 }
 

@@ -98,6 +98,7 @@ public struct SavedRegion {
   let hasIPv6: Bool
   /// nil where it has none.
   let helpers: HelperTable?
+  let expectations6: Expectations6?
 
   /// - Parameters:
   ///   - bytes: a whole region, page-aligned; only read, and only while it is adopted.
@@ -123,6 +124,7 @@ public struct SavedRegion {
     createdSessions = region.words.createdSessions.plain
     hasIPv6 = layout.hasIPv6
     helpers = layout.hasHelpers ? region.helpers : nil
+    expectations6 = layout.hasHelpers && layout.hasIPv6 ? region.expectations6 : nil
   }
 }
 

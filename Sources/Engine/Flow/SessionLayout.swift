@@ -164,7 +164,7 @@ enum FlowKind {
 ///            16  TCP window   2 x (end, acknowledged, edge: UInt32), per direction: see TCPTracker
 ///            40  TCP scale    2 x UInt8; upper half set = none in use
 ///            42  counted      UInt8   1: among the sessions of the inside host that has begun it
-///            43  -
+///            43  expected     UInt8   1: over IPv6, what a helper has let in
 ///            44  remote       UInt32  raw; the outside peer as the mapping sees it
 ///            48  next         UInt32  session of the same mapping << 1 | taken out; see `Flows.walk`
 ///            52  link         UInt32  of the list of free places
@@ -235,6 +235,10 @@ struct CommonLine {
     mapping = claims.mapping
     pinned = claims.pinned
     isCounted = claims.isCounted
+  }
+  var isExpected: Bool {
+    get { shared8(line, 43).plain != 0 }
+    nonmutating set { shared8(line, 43).plain = newValue ? 1 : 0 }
   }
   var remote: UInt32 {
     get { shared32(line, 44).plain }

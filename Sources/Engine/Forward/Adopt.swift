@@ -30,6 +30,7 @@ extension Core {
       adopt(place, saved, mappings, adopter, &report)
       identity = max(identity, UInt64(saved.sessions.common(place).identity))
     }
+    adoptExpectations(saved, mappings, shift: adopter.shift, interface: adopter.interface)
     // Each mapping was kept by the adoption itself until now.
     for mapping in mappings where mapping != 0 && flows.mappings[mapping].state == MappingState.live {
       flows.letGo(mapping)

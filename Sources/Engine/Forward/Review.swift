@@ -115,7 +115,10 @@ extension Core {
       flow.planGeneration = generation
     }
     letAsk(original)
-    if original.kind == FlowKind.helped, rules.helper(origin) == nil { flows.helper(session).stop() }
+    let egress = flows.sessions.flow(session &<< 1 | 1).key.scope
+    if original.kind == FlowKind.helped, rules.helper(origin, from: original.key.scope, to: egress) == nil {
+      flows.helper(session).stop()
+    }
     limitRefresh(session, original.kind, origin)
   }
 

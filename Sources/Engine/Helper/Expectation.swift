@@ -125,7 +125,7 @@ extension Core {
       key: inside, new: inside, hop: RouteTable.Hop(interface: Int(peer.scope), address: IPv4Address(0)),
       origin: .hairpin)
     if settleSource(&draft, .hairpin(address: line.newSource), Int(key.scope)) != nil
-      || draft.new.source != line.newSource
+      || draft.new.source != line.newSource || draft.new.sourcePort.bigEndian < 1024
     {
       abandon(draft.claims)
       return nil
@@ -144,8 +144,9 @@ extension Core {
   mutating func forgetExpectation(of session: UInt32) {
     let helper = flows.helper(session)
     guard helper.mapping != 0 else { return }
+    defer { helper.mapping = 0 }
+    if flows.sessions.flow(session &<< 1).key.isIPv6 { return forgetExpectation6(of: session) }
     flows.forget(Expectation(rawValue: helper.expected), at: helper.mapping)
-    helper.mapping = 0
   }
 }
 
@@ -156,6 +157,12 @@ extension Rules {
     case .masquerade(let index): index < masquerades.count ? masquerades[index].helper : nil
     default: nil
     }
+  }
+
+  /// The same for a connection between two interfaces, which need not be translated over IPv6.
+  func helper(_ origin: Origin, from: UInt16, to: UInt16) -> Helper? {
+    guard case .outbound = origin.report else { return helper(origin) }
+    return plan.masquerades.first { $0.from == Int(from) && $0.to == Int(to) }?.helper
   }
 
   fileprivate func isAsGateway(_ origin: Origin) -> Bool {

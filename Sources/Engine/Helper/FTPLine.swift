@@ -19,12 +19,13 @@ enum FTPLine: Equatable {
   /// - Parameters:
   ///   - bytes: the line's first byte, at the beginning of a line.
   ///   - count: without CR and LF.
-  init(_ bytes: UnsafeMutableRawPointer, count: Int, isReply: Bool) {
+  ///   - isIPv6: the connection is: what it names is of its own family.
+  init(_ bytes: UnsafeMutableRawPointer, count: Int, isReply: Bool, isIPv6: Bool = false) {
     guard count >= 4, count <= Self.longest else {
       self = .other
       return
     }
-    var scan = FTPScan(bytes: bytes, end: count)
+    var scan = FTPScan(bytes: bytes, end: count, isIPv6: isIPv6)
     scan.at = 4
     // Letters of either case: the bit that tells them apart is set in all of them.
     let word = bytes.big32(0)
@@ -40,7 +41,7 @@ enum FTPLine: Equatable {
     case FTPScan.word("port"): scan.skips(0x20) ? scan.list(.port, isWhole: true) : .other
     case FTPScan.word("eprt"): scan.skips(0x20) ? scan.extended() : .other
     case FTPScan.word("pasv"): scan.isAtEnd ? .asks(.passive) : .other
-    case FTPScan.word("epsv"): scan.isAtEnd || scan.asksForIPv4() ? .asks(.extendedPassive) : .other
+    case FTPScan.word("epsv"): scan.isAtEnd || scan.asksForOwnFamily() ? .asks(.extendedPassive) : .other
     case FTPScan.word("auth"): scan.skips(0x20) ? .securing : .other
     default: .other
     }
@@ -65,7 +66,7 @@ enum FTPLine: Equatable {
 enum FTPForm: UInt8 {
   /// PORT 192,168,1,10,4,1
   case port = 1
-  /// EPRT |1|192.168.1.10|1025|
+  /// EPRT |1|192.168.1.10|1025|, EPRT |2|2001:db8::10|1025|
   case extendedPort
   /// 227 Entering Passive Mode (192,168,1,10,4,1)
   case passive
@@ -79,19 +80,21 @@ struct FTPEndpoint: Equatable {
   /// Of the text that address and port take, from the line's first byte.
   let offset: Int
   let length: Int
-  /// Raw; nil where the form has none.
-  let address: UInt32?
+  /// nil where the form has none.
+  let address: IPAddress?
   /// Host order.
   let port: UInt16
   /// Between address and port.
   let delimiter: UInt8
 
-  /// Bytes of the longest text.
-  static let longest = 23
+  /// Bytes of the longest text: an IPv6 address, a delimiter and a port.
+  static let longest = IPv6Address.longestText + 6
+  /// Of the longest one over IPv4: six numbers.
+  static let longestIPv4 = 23
 
   /// Writes an endpoint in this form; returns how many bytes it takes.
   static func write(
-    _ form: FTPForm, _ address: UInt32, _ port: UInt16, _ delimiter: UInt8, to bytes: UnsafeMutableRawPointer
+    _ form: FTPForm, _ address: IPAddress, _ port: UInt16, _ delimiter: UInt8, to bytes: UnsafeMutableRawPointer
   ) -> Int {
     var at = 0
     func put(_ byte: UInt8) {
@@ -107,13 +110,17 @@ struct FTPEndpoint: Equatable {
       }
     }
     let isList = form == .port || form == .passive
-    if form != .extendedPassive {
-      let value = IPv4Address(wire: address).value
+    switch address {
+    case _ where form == .extendedPassive: break
+    case .v4(let address):
       for shift: UInt32 in [24, 16, 8, 0] {
-        put(number: value &>> shift & 0xFF)
+        put(number: address.value &>> shift & 0xFF)
         if shift > 0 { put(isList ? UInt8(ascii: ",") : UInt8(ascii: ".")) }
       }
       put(isList ? UInt8(ascii: ",") : delimiter)
+    case .v6(let address):
+      at = address.write(to: bytes)
+      put(delimiter)
     }
     if isList {
       put(number: UInt32(port &>> 8))
@@ -130,6 +137,7 @@ struct FTPEndpoint: Equatable {
 private struct FTPScan {
   let bytes: UnsafeMutableRawPointer
   let end: Int
+  let isIPv6: Bool
   var at = 0
 
   static func word(_ text: StaticString) -> UInt32 {
@@ -169,6 +177,7 @@ private struct FTPScan {
 
   /// h1,h2,h3,h4,p1,p2
   mutating func list(_ form: FTPForm, isWhole: Bool) -> FTPLine {
+    guard !isIPv6 else { return .malformed }
     let start = at
     var value: UInt64 = 0
     for place in 0..<6 {
@@ -178,36 +187,34 @@ private struct FTPScan {
     }
     // More of it would be another number.
     if isWhole ? !isAtEnd : next == UInt8(ascii: ",") || next.map(Self.isDigit) == true { return .malformed }
-    let address = IPv4Address(UInt32(truncatingIfNeeded: value &>> 16)).wire
+    let address = IPv4Address(UInt32(truncatingIfNeeded: value &>> 16))
     return .names(
       FTPEndpoint(
-        form: form, offset: start, length: at &- start, address: address, port: UInt16(truncatingIfNeeded: value),
+        form: form, offset: start, length: at &- start, address: .v4(address), port: UInt16(truncatingIfNeeded: value),
         delimiter: 0))
   }
 
   /// A delimiter is a printable character, and no part of what it delimits (RFC 2428 section 2).
   private mutating func delimiter() -> UInt8? {
-    guard let byte = next, byte > 0x20, byte < 0x7F, !Self.isDigit(byte), byte != UInt8(ascii: ".") else { return nil }
+    guard let byte = next, byte > 0x20, byte < 0x7F, !Self.isDigit(byte), byte != UInt8(ascii: "."),
+      !isIPv6 || byte != UInt8(ascii: ":") && Self.hexadecimal(byte) == nil
+    else { return nil }
     at &+= 1
     return byte
   }
 
-  /// |1|192.168.1.10|1025|
+  /// |1|192.168.1.10|1025|, |2|2001:db8::10|1025|
   mutating func extended() -> FTPLine {
-    guard let delimiter = delimiter(), skips(UInt8(ascii: "1")), skips(delimiter) else { return .malformed }
+    guard let delimiter = delimiter(), skips(family), skips(delimiter) else { return .malformed }
     let start = at
-    var address: UInt32 = 0
-    for place in 0..<4 {
-      if place > 0, !skips(UInt8(ascii: ".")) { return .malformed }
-      guard let number = number(upTo: 255, isPlain: true) else { return .malformed }
-      address = address &<< 8 | number
-    }
-    guard skips(delimiter), let port = number(upTo: 65_535, isPlain: true) else { return .malformed }
+    guard let address = isIPv6 ? address6().map(IPAddress.v6) : address4().map(IPAddress.v4), skips(delimiter),
+      let port = number(upTo: 65_535, isPlain: true)
+    else { return .malformed }
     let length = at &- start
     guard skips(delimiter), isAtEnd else { return .malformed }
     return .names(
       FTPEndpoint(
-        form: .extendedPort, offset: start, length: length, address: IPv4Address(address).wire,
+        form: .extendedPort, offset: start, length: length, address: address,
         port: UInt16(truncatingIfNeeded: port), delimiter: delimiter))
   }
 
@@ -226,6 +233,68 @@ private struct FTPScan {
         delimiter: delimiter))
   }
 
-  /// "EPSV 1": the same as without a number, over IPv4.
-  mutating func asksForIPv4() -> Bool { skips(0x20) && skips(UInt8(ascii: "1")) && isAtEnd }
+  /// "EPSV 1" over IPv4, "EPSV 2" over IPv6: the same as without a number.
+  mutating func asksForOwnFamily() -> Bool { skips(0x20) && skips(family) && isAtEnd }
+
+  /// The connection's address family (RFC 2428 section 2).
+  private var family: UInt8 { isIPv6 ? UInt8(ascii: "2") : UInt8(ascii: "1") }
+
+  private mutating func address4() -> IPv4Address? {
+    var address: UInt32 = 0
+    for place in 0..<4 {
+      if place > 0, !skips(UInt8(ascii: ".")) { return nil }
+      guard let number = number(upTo: 255, isPlain: true) else { return nil }
+      address = address &<< 8 | number
+    }
+    return IPv4Address(address)
+  }
+
+  /// The notation of RFC 4291 section 2.2, in hexadecimal alone: with IPv4's in it, it is no address of a host's.
+  private mutating func address6() -> IPv6Address? {
+    var (head, tail): (UInt128, UInt128) = (0, 0)
+    var (before, after, hasGap) = (0, 0, false)
+    while true {
+      if skipsGap() {
+        if hasGap { return nil }
+        hasGap = true
+        if next.flatMap(Self.hexadecimal) == nil { break }
+      } else if before &+ after > 0, !skips(UInt8(ascii: ":")) {
+        break
+      }
+      guard let word = word() else { return nil }
+      if hasGap {
+        (tail, after) = (tail &<< 16 | UInt128(word), after &+ 1)
+      } else {
+        (head, before) = (head &<< 16 | UInt128(word), before &+ 1)
+      }
+      guard before &+ after <= 8 else { return nil }
+    }
+    // A gap stands for one word at least.
+    guard hasGap ? before &+ after < 8 : before == 8 else { return nil }
+    let value = (before == 0 ? 0 : head &<< UInt128(16 &* (8 &- before))) | tail
+    return IPv6Address(high: UInt64(truncatingIfNeeded: value &>> 64), low: UInt64(truncatingIfNeeded: value))
+  }
+
+  private mutating func skipsGap() -> Bool {
+    guard at &+ 1 < end, bytes.raw16(at) == 0x3A3A else { return false }
+    at &+= 2
+    return true
+  }
+
+  /// One to four hexadecimal digits.
+  private mutating func word() -> UInt16? {
+    let start = at
+    var value: UInt16 = 0
+    while at &- start < 4, let digit = next.flatMap(Self.hexadecimal) {
+      value = value &<< 4 | digit
+      at &+= 1
+    }
+    return at > start ? value : nil
+  }
+
+  private static func hexadecimal(_ byte: UInt8) -> UInt16? {
+    if isDigit(byte) { return UInt16(byte &- UInt8(ascii: "0")) }
+    let letter = byte | 0x20
+    return letter >= UInt8(ascii: "a") && letter <= UInt8(ascii: "f") ? UInt16(letter &- UInt8(ascii: "a") &+ 10) : nil
+  }
 }

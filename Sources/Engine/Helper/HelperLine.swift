@@ -21,8 +21,8 @@ import Synchronization
 ///                22  marks       UInt8
 ///            48  asked    UInt8   FTPForm that the server may answer in, once; or `securing`
 ///            49  whole    UInt8   1: nobody was just writing it
-///            52  mapping  UInt32  that the last expectation stands in; 0 = none
-///            56  expected UInt64  that expectation, see `Expectation`
+///            52  mapping  UInt32  that the last expectation stands in; 0 = none. Over IPv6 its place, plus 1
+///            56  expected UInt64  that expectation, see `Expectation`; over IPv6 its place tells
 struct HelperLine {
   static let bytes = 64
 
@@ -197,7 +197,7 @@ struct HelperLine {
     nonmutating set { shared8(line, 49).pointee.store(newValue ? 1 : 0, ordering: .sequentiallyConsistent) }
   }
 
-  /// Takes over what another engine has known; false, and nothing done, where it contradicts itself.
+  /// Takes over what another engine has known, its numbers of what is expected too; false, and nothing done, where it contradicts itself.
   func copy(from other: HelperLine) -> Bool {
     guard other.isWhole else { return false }
     for d in 0..<2 {
@@ -211,6 +211,8 @@ struct HelperLine {
     clear()
     for offset in stride(from: 0, to: 48, by: 8) { shared64(line, offset).plain = shared64(other.line, offset).plain }
     asked = other.asked
+    mapping = other.mapping
+    expected = other.expected
     return true
   }
 }

@@ -18,6 +18,7 @@ extension Core {
     var draft = Draft6(
       source: sides.destination(place &<< 1 | 1), destination: sides.source(place &<< 1 | 1), ports: original.newPorts,
       hop: hop, origin: .outbound)
+    draft.isExpected = saved.sessions.common(place).isExpected
     draft.claims.host = secret.host(source)
     let isFromOutside = interfaces[Int(scope)].isOutside
     draft.remote = secret.host(isFromOutside ? source : destination)

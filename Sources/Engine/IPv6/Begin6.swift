@@ -20,6 +20,8 @@ struct Draft6 {
   var claims = Claims(host: 0)
   /// The outside peer as the mapping sees it: see `HashSecret.host`.
   var remote: UInt32 = 0
+  /// Nothing is translated for it, and a helper lets it in.
+  var isExpected = false
 
   /// Raw.
   var sourcePort: UInt16 {
@@ -34,6 +36,15 @@ enum Beginning6 {
   /// It is for an outside endpoint of ours that no forward has: a mapping may.
   case endpoint
   case refused(DropReason)
+
+  /// No rule says anything of its endpoint, so a helper may.
+  var mayBeExpected: Bool {
+    switch self {
+    case .session: false
+    case .endpoint: true
+    case .refused(let reason): reason == .noForward
+    }
+  }
 }
 
 // A function of the rules and the packet alone: asked for a first packet, and again about its session when the rules have

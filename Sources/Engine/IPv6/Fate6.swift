@@ -5,6 +5,8 @@ extension Rules {
     let sides = flows.sessions.sides
     guard sixes[Int(key.scope)] != nil else { return .cut }
     switch beginning(key, from: sides.source(session &<< 1), to: sides.destination(session &<< 1)) {
+    case .refused(.noForward) where flows.sessions.common(session).isExpected:
+      return fateOfExpected(session, in: flows)
     case .refused: return .cut
     case .endpoint: return mapped(session, in: flows)
     case .session(let draft):

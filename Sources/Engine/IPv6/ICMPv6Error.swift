@@ -55,6 +55,9 @@ extension Core {
         flows.sessions.secret),
       case .live(let flow) = standing(of: quote.key), isAbout(quote, flow), packet.destination == quote.header.source
     else { return drop(slot, .icmpUnmatched) }
+    if flows.sessions.flow(flow).kind == FlowKind.helped {
+      locked { $0.unshift(quote.transport.start, length: quote.transport.length, in: packet.transport, flow) }
+    }
     guard isCredible(packet, quote, flow) else { return drop(slot, .icmpForged) }
     guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency6(flow) else { return drop(slot, .noRoute) }

@@ -68,18 +68,61 @@ public struct IPv6Address: Hashable, Sendable, CustomStringConvertible {
 
   /// The canonical form of RFC 5952.
   public var description: String {
-    let words = (0..<8).map { index in UInt16(truncatingIfNeeded: (index < 4 ? high : low) >> (48 - 16 * (index % 4))) }
+    withUnsafeTemporaryAllocation(byteCount: Self.longestText, alignment: 1) { bytes in
+      let count = write(to: bytes.baseAddress!)
+      return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+  }
+
+  /// Bytes of the longest text.
+  static let longestText = 39
+
+  /// Writes the canonical form; returns how many bytes it takes.
+  func write(to bytes: UnsafeMutableRawPointer) -> Int {
+    let gap = longestGap
+    var at = 0
+    func put(_ byte: UInt8) {
+      bytes.put(byte, at)
+      at &+= 1
+    }
+    var index = 0
+    while index < 8 {
+      if !gap.isEmpty, index == gap.lowerBound {
+        put(UInt8(ascii: ":"))
+        put(UInt8(ascii: ":"))
+        index = gap.upperBound
+        continue
+      }
+      if index > 0, index != gap.upperBound { put(UInt8(ascii: ":")) }
+      let word = word(index)
+      var shift: UInt16 = 12
+      while shift > 0, word &>> shift == 0 { shift &-= 4 }
+      while true {
+        let digit = UInt8(truncatingIfNeeded: word &>> shift & 0xF)
+        put(digit < 10 ? UInt8(ascii: "0") &+ digit : UInt8(ascii: "a") &+ digit &- 10)
+        if shift == 0 { break }
+        shift &-= 4
+      }
+      index &+= 1
+    }
+    return at
+  }
+
+  /// The words that "::" stands for: of the longest runs of zeros the first, where it is more than one.
+  private var longestGap: Range<Int> {
     var best = 0..<0
     var start = 0
     while start < 8 {
       var end = start
-      while end < 8 && words[end] == 0 { end += 1 }
-      if end - start > max(best.count, 1) { best = start..<end }
-      start = max(end, start + 1)
+      while end < 8, word(end) == 0 { end &+= 1 }
+      if end &- start > max(best.count, 1) { best = start..<end }
+      start = max(end, start &+ 1)
     }
-    let texts = words.map { String($0, radix: 16) }
-    guard !best.isEmpty else { return texts.joined(separator: ":") }
-    return texts[..<best.lowerBound].joined(separator: ":") + "::" + texts[best.upperBound...].joined(separator: ":")
+    return best
+  }
+
+  private func word(_ index: Int) -> UInt16 {
+    UInt16(truncatingIfNeeded: (index < 4 ? high : low) &>> UInt64(48 &- 16 &* (index & 3)))
   }
 }
 

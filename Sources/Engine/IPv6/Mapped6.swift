@@ -54,18 +54,19 @@ extension Core {
       if case .forward = draft.origin.report { counters.add(.portChanged) }
       return nil
     case .mapped(let masquerade):
-      if let reason = mapSource(&draft, packet, masquerade) { return reason }
+      if let reason = mapSource(&draft, key, from: packet.source, to: packet.destination, masquerade) { return reason }
       return isTaken(replyKey(key, draft)) ? .noPort : nil
     }
   }
 
   /// The client's mapping at the draft's address, made if there is none yet.
-  private mutating func mapSource(_ draft: inout Draft6, _ packet: Packet6, _ index: Int?) -> DropReason? {
+  mutating func mapSource(
+    _ draft: inout Draft6, _ key: FlowKey, from source: IPv6Address, to destination: IPv6Address, _ index: Int?
+  ) -> DropReason? {
     guard let pool = flows.pools.pool(of: draft.source.number) else { return .noPort }
-    let key = packet.key
     let rule = index.map { masquerades[$0].mapping } ?? .endpointIndependent
     let side = MappingSides.Line(
-      inside: packet.source, remote: rule == .endpointIndependent ? .unspecified : packet.destination)
+      inside: source, remote: rule == .endpointIndependent ? .unspecified : destination)
     let ipProtocol = ICMPv6.portsProtocol(key.ipProtocol)
     let inside = flows.mappings.insideKey(
       side,
@@ -74,12 +75,12 @@ extension Core {
     if let mapping = useMapping(inside: inside) {
       draft.claims.mapping = mapping
       // Two endpoints of one digest: the address proves whose it is, and the other one has to do without this port.
-      guard flows.mappings.sides[mapping].inside == packet.source else { return .noPort }
+      guard flows.mappings.sides[mapping].inside == source else { return .noPort }
     } else {
       let made = flows.makeMapping(
         inside: inside, side, address: draft.source.number, ranges: rules.draws.of(index, ipProtocol),
         filtering: index.map { masquerades[$0].filtering } ?? .addressAndPortDependent,
-        interface: UInt16(truncatingIfNeeded: packet.ingress), generation: generation,
+        interface: key.scope, generation: generation,
         hostLimit: rules.limits.portsPerHost, at: clock.tick)
       switch made {
       case .made(let mapping): draft.claims.mapping = mapping

@@ -92,7 +92,9 @@ extension Core {
   // MARK: What a packet may begin
 
   private mutating func begin(_ packet: Packet6) {
-    switch rules.beginning(packet.key, from: packet.source, to: packet.destination) {
+    let beginning = rules.beginning(packet.key, from: packet.source, to: packet.destination)
+    if flows.helps, beginning.mayBeExpected, beginExpected(packet) { return }
+    switch beginning {
     case .session(let draft):
       guard packet.header.hopLimit > 1 else { return timeExceeded(packet) }
       make(packet, draft)
@@ -149,7 +151,10 @@ extension Core {
       abandon(draft.claims)
       return refuseNew(packet, .tableFull)
     }
-    let word = fill(session, packet.key, from: packet.source, to: packet.destination, draft, packet.kind)
+    let isHelped = flows.helps && packet.kind == FlowKind.tcp && isHelped(draft, packet)
+    let word = fill(
+      session, packet.key, from: packet.source, to: packet.destination, draft, isHelped ? FlowKind.helped : packet.kind)
+    if isHelped { flows.helper(session).clear() }
     flows.sessions.flow(session &<< 1).adjacency = adjacency
     let publication = flows.publish(session, as: word)
     guard publication == .made else {
@@ -213,9 +218,10 @@ extension Core {
     common.origin = draft.origin
     common.remote = draft.remote
     common.take(draft.claims)
+    common.isExpected = draft.isExpected
     limitRefresh(session, kind, draft.origin)
     inheritAge(session)
-    return SessionWord(state: kind == FlowKind.tcp ? SessionState.opening : SessionState.open, timeout: timeout)
+    return SessionWord(state: FlowKind.isTCP(kind) ? SessionState.opening : SessionState.open, timeout: timeout)
   }
 
   // MARK: A session's packets
@@ -228,10 +234,18 @@ extension Core {
     if packet.chain.isFragment {
       _ = prove(FragmentTable.key(packet, flows.sessions.secret), ports: packet.key.rest, by: flow)
     }
-    follow(packet, flow)
+    if flows.sessions.flow(flow).kind == FlowKind.helped {
+      return locked { $0.help(packet, by: flow, over: adjacency) }
+    }
     let untranslated = Untranslated(packet)
-    rewrite(packet, by: flow)
+    translate(packet, by: flow)
     deliver(packet, over: adjacency, untranslated)
+  }
+
+  /// Tracks, counts and rewrites: what a packet does to its session.
+  mutating func translate(_ packet: Packet6, by flow: UInt32) {
+    follow(packet, flow)
+    rewrite(packet, by: flow)
   }
 
   /// Tracks and counts.

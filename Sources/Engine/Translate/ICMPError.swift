@@ -106,7 +106,9 @@ extension Core {
     guard let quote = Quote(inner, available: available, scope: slot.pointee.ingress),
       case .live(let flow) = standing(of: quote.key), packet.header.destination == quote.key.destination
     else { return judgeOther(packet, .icmpUnmatched) }
-    if flows.sessions.flow(flow).kind == FlowKind.helped { locked { $0.unshift(quote, in: packet, flow) } }
+    if flows.sessions.flow(flow).kind == FlowKind.helped {
+      locked { $0.unshift(quote.header.payload, length: quote.transportLength, in: packet.transport, flow) }
+    }
     guard isCredible(packet, quote, flow) else { return drop(slot, .icmpForged) }
     guard packet.header.ttl > 1 else { return timeExceeded(packet) }
     guard let adjacency = settleAdjacency(flow) else { return drop(slot, .noRoute) }

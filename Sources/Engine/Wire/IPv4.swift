@@ -22,6 +22,7 @@ enum EtherType {
 
 /// Byte offsets in an IPv4 header (RFC 791 section 3.1), and field access on a header that was checked.
 struct IPv4Header {
+  static let totalLengthOffset = 2
   static let identificationOffset = 4
   static let flagsOffset = 6
   static let ttlOffset = 8
@@ -39,7 +40,7 @@ struct IPv4Header {
   @inline(__always)
   var length: Int { Int(start.byte(0) & 0x0F) &* 4 }
   @inline(__always)
-  var totalLength: Int { Int(start.big16(2)) }
+  var totalLength: Int { Int(start.big16(Self.totalLengthOffset)) }
   @inline(__always)
   var ipProtocol: UInt8 { start.byte(Self.protocolOffset) }
   @inline(__always)

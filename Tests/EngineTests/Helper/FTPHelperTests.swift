@@ -189,6 +189,37 @@ import Testing
     gateway.receive(.tcp(data, Peer(wan, 51_211), .syn), on: "wan").expect(.forward)
   }
 
+  @Test func `A1 there are never two: each announcement has closed all before it, after a restart too`() throws {
+    let boot = BootIdentity(high: 1, low: 2)
+    let strict = Plan.ftp { $0.filtering = .addressAndPortDependent }
+    for isServerInside in [false, true] {
+      let gateway = try TestGateway(strict, boot: boot)
+      let talk = isServerInside ? FTPTalk.behind(gateway) : .inside(gateway)
+      talk.open()
+      var last: UInt16 = 0
+      for port: UInt16 in 51_200..<51_220 {
+        if isServerInside { talk.say(.client, port % 2 == 0 ? "PASV\r\n" : "EPSV\r\n") }
+        let (high, low) = (port / 256, port % 256)
+        switch (isServerInside, port % 2) {
+        case (false, 0): talk.say(.client, "PORT 192,168,1,10,\(high),\(low)\r\n")
+        case (false, _): talk.say(.client, "EPRT |1|192.168.1.10|\(port)|\r\n")
+        case (true, 0): talk.say(.server, "227 Entering Passive Mode (192,168,1,10,\(high),\(low)).\r\n")
+        case (true, _): talk.say(.server, "229 Extended (|||\(port)|)\r\n")
+        }
+        // The other end acknowledges what was changed.
+        talk.chat(1)
+        for old in 51_200..<port {
+          talk.gateway.receive(.tcp(data, Peer(wan, old), .syn), on: "wan").expectDrop(.noForward)
+        }
+        if port % 5 == 0 { talk.gateway = try talk.gateway.restarted(strict, boot: boot).0 }
+        last = port
+      }
+      #expect(talk.gateway.count(of: .helperRefused) == 0)
+      talk.gateway.receive(.tcp(data, Peer(wan, last), .syn), on: "wan").expect(.forward)
+      talk.gateway.receive(.tcp("198.51.100.7:1999", Peer(wan, last), .syn), on: "wan").expectDrop(.filtered)
+    }
+  }
+
   @Test func `A second one before the first is acknowledged is left alone`() throws {
     let gateway = try TestGateway(.ftp())
     let talk = FTPTalk.inside(gateway)
