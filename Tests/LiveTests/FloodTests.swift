@@ -25,8 +25,8 @@ extension Live {
       var lostInRings: Int { rings.values.reduce(0) { $0 + $1.drops } }
     }
 
-    /// Room for datagrams without a first piece, and for pieces of them: `FragmentTable`, `HoldPool`.
-    private static let rooms = 2048 + 32
+    /// Room for datagrams without a first piece, and for pieces of them, which each worker has: `FragmentTable`, `HoldPool`.
+    private static let rooms = (2048 + 32) * Rig.usualWorkers
 
     @Test("F3 A7 a flood of pieces from outside: bulk both ways, streams, whole and cut datagrams all arrive")
     func pieces() throws {

@@ -76,9 +76,10 @@ struct Rig {
     }
   }
 
-  /// The configuration with `workers` workers, unless it says how many itself, or records what one of them sees.
+  /// The configuration with `workers` workers, unless it says itself how many or on which cores, or records what one of
+  /// them sees.
   static func with(workers: Int, _ text: String) -> String {
-    if text.contains("workers") || text.contains("[recorder]") { return text }
+    if ["workers", "cores", "[recorder]"].contains(where: text.contains) { return text }
     if let engine = text.range(of: "[engine]\n") {
       return text.replacingCharacters(in: engine, with: "[engine]\nworkers = \(workers)\n")
     }
@@ -86,8 +87,10 @@ struct Rig {
   }
 
   /// `SLUICE_TEST_WORKERS` gives every test's gateway so many workers.
+  static let usualWorkers = ProcessInfo.processInfo.environment["SLUICE_TEST_WORKERS"].flatMap(Int.init) ?? 1
+
   private static func withUsualWorkers(_ text: String) -> String {
-    ProcessInfo.processInfo.environment["SLUICE_TEST_WORKERS"].flatMap(Int.init).map { with(workers: $0, text) } ?? text
+    usualWorkers == 1 ? text : with(workers: usualWorkers, text)
   }
 
   /// Writes the gateway's configuration, with as many workers as every test's has; the file's path.
