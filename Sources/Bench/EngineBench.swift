@@ -55,6 +55,8 @@ public struct EngineBenchRow: Sendable {
   public var newSessionsPerSecond: Double
   /// Memory of the session table and its indexes, for each session of its capacity.
   public var bytesPerSession: Double
+  /// Of this process, once the sessions have been made; nil where the kernel does not tell.
+  public var hugePageBytes: Int?
   /// What the generator took for one frame, already taken off above.
   public var generatorNanoseconds: Double
   /// Time that passes from handing over a burst of 32 frames to its last verdict, where it was asked for.
@@ -65,11 +67,12 @@ public struct EngineBenchRow: Sendable {
     ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1),
   ]
 
-  /// The row as the contract has it; `burst_latency_ns` is added where it was asked for.
+  /// The row as the contract has it, with `huge_page_bytes`; `burst_latency_ns` is added where it was asked for.
   public var json: String {
     "{\"flows\":\(flows),\"frame_bytes\":\(frameBytes),\"ns_per_packet\":\(Self.tenths(nanosecondsPerPacket)),"
       + "\"packets_per_second\":\(Int(packetsPerSecond)),\"new_sessions_per_second\":\(Int(newSessionsPerSecond)),"
-      + "\"bytes_per_session\":\(Self.tenths(bytesPerSession))\(latencyJSON)}"
+      + "\"bytes_per_session\":\(Self.tenths(bytesPerSession))"
+      + (hugePageBytes.map { ",\"huge_page_bytes\":\($0)" } ?? "") + "\(latencyJSON)}"
   }
 
   private var latencyJSON: String {
@@ -146,6 +149,7 @@ public enum EngineBench {
       flows: share * options.workers, frameBytes: options.capture?.meanBytes ?? options.frameBytes,
       nanosecondsPerPacket: 0, packetsPerSecond: 0, newSessionsPerSecond: 0, bytesPerSession: 0,
       generatorNanoseconds: 0)
+    row.hugePageBytes = HugePages.bytes
     for index in 0..<options.workers { row.add(try team[index].result.get(), workers: options.workers) }
     return row
   }

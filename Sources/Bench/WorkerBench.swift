@@ -14,7 +14,7 @@ struct WorkerPlace {
 
 /// One worker with its traffic, on one thread.
 struct WorkerBench: ~Copyable {
-  private(set) var forwarder: Forwarder
+  var forwarder: Forwarder
   var generator: Generator
   private let options: EngineBenchOptions
   private let flows: Int

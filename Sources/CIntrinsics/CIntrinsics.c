@@ -3,9 +3,29 @@
 
 #include <sys/mman.h>
 
-void *sluice_pages(size_t bytes) {
+enum {
+  HUGE_PAGE = 2 << 20,
+  /* So much memory is more than the processor's page translations reach with small pages. */
+  LARGE = 16 << 20,
+};
+
+static char *mapped(size_t bytes) {
   void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return pages == MAP_FAILED ? NULL : pages;
+}
+
+void *sluice_pages(size_t bytes) {
+  if (bytes < LARGE) return mapped(bytes);
+  /* The kernel makes huge pages at their own multiples alone: take one more, give back what is before and behind. */
+  char *pages = mapped(bytes + HUGE_PAGE);
+  if (!pages) return NULL;
+  size_t before = -(uintptr_t)pages % HUGE_PAGE;
+  if (before) munmap(pages, before);
+  pages += before;
+  munmap(pages + bytes, HUGE_PAGE - before);
+  /* Only asked for: where the kernel has none, small ones do. */
+  madvise(pages, bytes, MADV_HUGEPAGE);
+  return pages;
 }
 
 void sluice_release_pages(void *pages, size_t bytes) { munmap(pages, bytes); }

@@ -54,20 +54,46 @@ public struct FrameSlot {
   public var ingress: UInt16 = 0
 
   // Between the stages of one burst.
-  /// Byte offset of the IP header; `notFast` where the frame is not for the fast path.
-  var network: UInt16 = 0
+  /// What the parse stage has found; `notFast` too where the tag match found no flow.
+  var shape: Shape = .notFast
+  /// Byte offset of the IP header, where the shape is fast.
+  var network: UInt8 = 0
   /// Of the key's hash, as it stands in the index.
   var tag16: UInt16 = 0
-  /// The key's first bucket; from the tag match on the candidate flow, `noFlow` for none.
-  var flow: UInt32 = 0
+  /// The key's first bucket; from the tag match on the candidate flow's line, in lines from the first session's.
+  var place: UInt32 = 0
   /// The caller's own number for the frame, 0 for none: what leaves later, because the frame had to wait, bears it too.
   public var ticket: UInt32 = 0
   /// The key's second word.
   var rest: UInt64 = 0
 
-  static let notFast = UInt16.max
-  /// Session 0 is none, and 0 is also what stands in a lane of the index that is not published.
-  static let noFlow: UInt32 = 0
+  /// Frames that the burst loop takes one way or another.
+  enum Shape: UInt8 {
+    case notFast
+    /// Behind 14 bytes of Ethernet, with a finished checksum, one segment, and no echo.
+    case usualIPv4
+    case usualIPv6
+    case ipv4
+    case ipv6
+  }
+
+  /// From the tag match on, in the place of `tag16`: the candidate flow's.
+  @inline(__always)
+  var direction: UInt16 {
+    get { tag16 }
+    set { tag16 = newValue }
+  }
+
+  /// No tag in the metadata, a finished checksum, one segment: nothing in the eight bytes from `tag` on.
+  @inline(__always)
+  static func isBare(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
+    UnsafeRawPointer(slot).load(fromByteOffset: tagOffset, as: UInt64.self) == 0
+  }
+  static let tagOffset = 24
+
+  /// The checksum is finished, and it is one segment.
+  @inline(__always)
+  var isFinished: Bool { offload.flags | offload.segmentation == 0 }
 
   public init(bytes: UnsafeMutableRawPointer, length: Int, headroom: Int, link: Int, time: UInt64) {
     self.bytes = bytes

@@ -103,6 +103,8 @@ struct Core: ~Copyable {
           if rules.plan.interfaces[member].tags.isEmpty { link.untagged = UInt16(member) }
         }
       }
+      if link.untagged != Link.none, link.mac != 0 { link.untaggedMAC = link.mac &<< 16 }
+      link.scope = FlowKey.scope(link.untagged)
       links.initializeElement(at: index, to: link)
     }
     return links

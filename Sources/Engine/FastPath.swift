@@ -2,8 +2,8 @@ import CIntrinsics
 
 // The burst loop: three stages over up to 32 frames, with prefetch between them.
 //
-//   parse    the frame is plain (Ethernet to us, IPv4 without options or fragments, checksum right, TCP, UDP or echo): hash
-//            its key, ask for the bucket
+//   parse    the frame is plain (to us, IPv4 without options or fragments, checksum right, TCP, UDP or echo): note its
+//            shape, hash its key, ask for the bucket
 //   match    look for the tag in the bucket, ask for the flow's lines
 //   rewrite  in the order of arrival: verify the key, rewrite, put the link header on; or hand over to the slow path
 //
@@ -13,79 +13,103 @@ import CIntrinsics
 extension Forwarder {
   static let burst = 32
 
-  /// Frames that the fast path may take get `network` and `hash`; all others `network == notFast`.
+  /// Marks each frame with its shape. What the fast path may take also gets `network`, the key's hash and `rest`.
   @inline(never)
-  func parseStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
-    let links = links, secret = secret, buckets = buckets, bucketCount = bucketCount
-    var i = 0
-    while i < count {
-      let slot = slots + i
-      i &+= 1
-      let frame = slot.pointee.bytes
-      let length = Int(slot.pointee.length)
+  mutating func parseStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
+    let links = links, finder = finder, hasIPv6 = hasIPv6
+    var slot = slots
+    let end = slots + count
+    while slot < end {
       let link = links + Int(slot.pointee.link)
-      slot.pointee.flow = FrameSlot.noFlow
-      slot.pointee.network = FrameSlot.notFast
-      var network = 14
-      var ingress = link.pointee.untagged
-      if length < 34 || ingress == Link.none || slot.pointee.tag != 0 || frame.raw16(12) != EtherType.ipv4.bigEndian {
-        if length >= 62, ingress != Link.none, slot.pointee.tag == 0, frame.raw16(12) == EtherType.ipv6.bigEndian {
-          slot.pointee.ingress = ingress
-          parseIPv6(slot, network, ingress, link)
-          continue
-        }
-        let located = Locator.locate(slot, link, tags)
-        slot.pointee.ingress = located.interface == Link.none ? link.pointee.first : located.interface
-        guard located.etherType == EtherType.ipv4, located.interface != Link.none else {
-          if located.etherType == EtherType.ipv6, located.interface != Link.none {
-            parseIPv6(slot, Int(located.network), located.interface, link)
-          }
-          continue
-        }
-        network = Int(located.network)
-        ingress = located.interface
-        if length < network &+ 20 { continue }
-      } else {
-        slot.pointee.ingress = ingress
-      }
-      // The six bytes of the destination lie in the low part of the word.
-      if network != 0, (frame.raw64(0) ^ link.pointee.mac) &<< 16 != 0 { continue }
-      let ip = frame + network
-      let total = Int(ip.big16(2))
-      let ipProtocol = ip.byte(IPv4Header.protocolOffset)
-      guard ip.byte(0) == 0x45, total >= 28, total <= length &- network,
-        ip.raw16(IPv4Header.flagsOffset) & UInt16(0x3FFF).bigEndian == 0, Checksum.isValidHeader20(ip)
-      else { continue }
-      let ports = Self.ports(ip + 20, ipProtocol, total &- 20)
-      if ports == Self.noPorts { continue }
-      let key = FlowKey(
-        addresses: ip.raw64(IPv4Header.sourceOffset), ports: ports, scope: ingress,
-        ipProtocol: ipProtocol)
-      let hash = secret.hash(key)
-      slot.pointee.network = UInt16(truncatingIfNeeded: network)
-      slot.pointee.tag16 = FlowIndex.tag(hash)
-      let bucket = FlowIndex.first(hash, of: bucketCount)
-      slot.pointee.flow = bucket
-      slot.pointee.rest = key.rest
-      sluice_prefetch(buckets + Int(bucket) &<< 6)
+      if !Self.parseUsual(slot, link, finder, hasIPv6) { parseUnusual(slot, link) }
+      slot += 1
     }
+  }
+
+  /// Most frames: to us, without tags, with nothing that the sender has left to a device, and no IPv4 echo.
+  @inline(__always)
+  private static func parseUsual(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ link: UnsafeMutablePointer<Link>, _ finder: Finder, _ hasIPv6: Bool
+  ) -> Bool {
+    let frame = slot.pointee.bytes
+    guard slot.pointee.length >= 42, frame.raw64(0) &<< 16 == link.pointee.untaggedMAC, FrameSlot.isBare(slot) else {
+      return false
+    }
+    if frame.raw16(12) == EtherType.ipv4.bigEndian {
+      return parseIPv4(slot, 14, link.pointee.untagged, link.pointee.scope, finder, .usualIPv4)
+    }
+    return hasIPv6 && frame.raw16(12) == EtherType.ipv6.bigEndian && slot.pointee.length >= 62
+      && parseIPv6(slot, 14, link.pointee.untagged, finder, .usualIPv6)
+  }
+
+  /// Any other frame.
+  @inline(never)
+  private mutating func parseUnusual(_ slot: UnsafeMutablePointer<FrameSlot>, _ link: UnsafeMutablePointer<Link>) {
+    slot.pointee.shape = .notFast
+    let located = Locator.locate(slot, link, tags)
+    slot.pointee.ingress = located.interface == Link.none ? link.pointee.first : located.interface
+    let network = Int(located.network)
+    let available = Int(slot.pointee.length) &- network
+    // The six bytes of the destination lie in the low part of the word.
+    guard located.interface != Link.none, available >= 28,
+      network == 0 || (slot.pointee.bytes.raw64(0) ^ link.pointee.mac) &<< 16 == 0
+    else { return }
+    if located.etherType == EtherType.ipv4 {
+      _ = Self.parseIPv4(slot, network, located.interface, FlowKey.scope(located.interface), finder, .ipv4)
+    } else if located.etherType == EtherType.ipv6, hasIPv6, available >= IPv6Header.length &+ 8 {
+      _ = Self.parseIPv6(slot, network, located.interface, finder, .ipv6)
+    }
+  }
+
+  /// Checks the header, hashes the key and asks for the bucket. At least 28 bytes of the frame are behind `network`. The
+  /// usual shape has ports.
+  @inline(__always)
+  private static func parseIPv4(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ network: Int, _ ingress: UInt16, _ scope: UInt64, _ finder: Finder,
+    _ shape: FrameSlot.Shape
+  ) -> Bool {
+    let ip = slot.pointee.bytes + network
+    let total = Int(ip.big16(2))
+    let ipProtocol = ip.byte(IPv4Header.protocolOffset)
+    let available = Int(slot.pointee.length) &- network
+    guard ip.byte(0) == 0x45, isWithin(28, total, available),
+      ip.raw16(IPv4Header.flagsOffset) & UInt16(0x3FFF).bigEndian == 0,
+      Checksum.isValidHeader20(ip)
+    else { return false }
+    let ports = ports(ip + 20, ipProtocol, total &- 20, hasEcho: shape != .usualIPv4)
+    if ports == noPorts { return false }
+    let key = FlowKey(
+      addresses: ip.raw64(IPv4Header.sourceOffset), rest: ports | scope | FlowKey.ipProtocol(ipProtocol))
+    slot.pointee.shape = shape
+    slot.pointee.network = UInt8(truncatingIfNeeded: network)
+    slot.pointee.ingress = ingress
+    finder.seek(key, slot)
+    return true
+  }
+
+  /// `least...most` contains `length`, where it contains anything: one comparison.
+  @inline(__always)
+  static func isWithin(_ least: Int, _ length: Int, _ most: Int) -> Bool {
+    UInt(bitPattern: length &- least) <= UInt(bitPattern: most &- least)
   }
 
   static let noPorts = UInt64.max
 
   /// The ports of a key, or `noPorts` where the transport header does not fit or is not for the fast path.
   @inline(__always)
-  static func ports(_ transport: UnsafeMutableRawPointer, _ ipProtocol: UInt8, _ length: Int) -> UInt64 {
+  static func ports(
+    _ transport: UnsafeMutableRawPointer, _ ipProtocol: UInt8, _ length: Int, hasEcho: Bool = true
+  ) -> UInt64 {
     if ipProtocol == IPProtocol.udp {
-      let stated = Int(transport.big16(UDPHeader.lengthOffset))
-      return stated >= UDPHeader.length && stated <= length ? UInt64(transport.raw32(0)) : noPorts
+      return isWithin(UDPHeader.length, Int(transport.big16(UDPHeader.lengthOffset)), length)
+        ? UInt64(transport.raw32(0)) : noPorts
     }
     if ipProtocol == IPProtocol.tcp {
       let header = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
-      return length >= TCPHeader.minimumLength && header >= TCPHeader.minimumLength && header <= length
+      return length >= TCPHeader.minimumLength && isWithin(TCPHeader.minimumLength, header, length)
         ? UInt64(transport.raw32(0)) : noPorts
     }
-    guard ipProtocol == IPProtocol.icmp, transport.byte(1) == 0 else { return noPorts }
+    guard hasEcho, ipProtocol == IPProtocol.icmp, transport.byte(1) == 0 else { return noPorts }
     let identifier = UInt64(transport.raw16(ICMPHeader.identifierOffset))
     if transport.byte(0) == ICMPHeader.echoRequest { return identifier }
     return transport.byte(0) == ICMPHeader.echoReply ? identifier &<< 16 | FlowKey.echoReply : noPorts
@@ -93,145 +117,262 @@ extension Forwarder {
 
   /// Finds the candidate flow of each frame by tag alone.
   @inline(never)
-  func matchStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
-    let buckets = buckets, sessions = sessionBase
-    var i = 0
-    while i < count {
-      let slot = slots + i
-      i &+= 1
-      if slot.pointee.network == FrameSlot.notFast { continue }
+  mutating func matchStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int) {
+    let buckets = finder.index.start, sessions = sessionBase
+    var slot = slots
+    let end = slots + count
+    while slot < end {
+      defer { slot += 1 }
+      if slot.pointee.shape == .notFast { continue }
       let tag = slot.pointee.tag16
-      var bucket = buckets + Int(slot.pointee.flow) &<< 6
+      var bucket = buckets + Int(slot.pointee.place) &<< 6
       var lanes = sluice_match10(bucket, tag)
       if lanes == 0, FlowIndex.overflow(bucket) != 0 {
         bucket = secondBucket(slot)
         lanes = sluice_match10(bucket, tag)
       }
       if lanes == 0 {
-        slot.pointee.flow = FrameSlot.noFlow
+        slot.pointee.shape = .notFast
         continue
       }
+      // 0, which a lane has that is not published yet, is a flow too here: one that has no packet's key.
       let flow = FlowIndex.value(bucket, lanes.trailingZeroBitCount)
-      slot.pointee.flow = flow
-      let line = SessionTable.line(sessions, flow)
-      sluice_prefetch(line)
-      sluice_prefetch(SessionTable.line(sessions, flow & ~1) + 2 &* FlowLine.bytes)
+      let first = flow &>> 1 &* 3
+      slot.pointee.place = first &+ flow & 1
+      slot.pointee.direction = UInt16(truncatingIfNeeded: flow & 1)
+      sluice_prefetch(sessions + Int(slot.pointee.place) &<< 6)
+      sluice_prefetch(sessions + Int(first) &<< 6 + 2 &* FlowLine.bytes)
     }
   }
 
   /// The other bucket of a frame's key. Few keys stand there, so its hash is not kept but computed once more.
   @inline(never)
-  private func secondBucket(_ slot: UnsafeMutablePointer<FrameSlot>) -> UnsafeMutableRawPointer {
+  private mutating func secondBucket(_ slot: UnsafeMutablePointer<FrameSlot>) -> UnsafeMutableRawPointer {
     let ip = slot.pointee.bytes + Int(slot.pointee.network)
     let ipv6 = ip + IPv6Header.sourceOffset
     let addresses =
-      slot.pointee.rest & FlowKey.isIPv6 != 0 ? secret.digest(ipv6, ipv6 + 16) : ip.raw64(IPv4Header.sourceOffset)
-    let hash = secret.hash(addresses, slot.pointee.rest)
-    return buckets + Int(FlowIndex.second(hash, of: bucketCount)) &<< 6
+      slot.pointee.rest & FlowKey.isIPv6 != 0
+      ? finder.secret.digest(ipv6, ipv6 + 16) : ip.raw64(IPv4Header.sourceOffset)
+    return finder.index.second(finder.secret.hash(addresses, slot.pointee.rest))
   }
 
   /// Judges each frame in order. `position` is the place of the first in the caller's burst.
   @inline(never)
-  func rewriteStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int, position: Int) {
+  mutating func rewriteStage(_ slots: UnsafeMutablePointer<FrameSlot>, _ count: Int, position: Int) {
     #if HOT_PATH_CANARY
       Canary.sing(count)
     #endif
-    let core = core, counters = counters, generation = core.pointee.generation
+    let core = core, counters = counters
     var now = core.pointee.clock.now
-    var tick = core.pointee.clock.tick
-    var tickUp = core.pointee.clock.tickUp
-    var i = 0
-    while i < count {
-      let slot = slots + i
-      if slot.pointee.time > now {
-        core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ i)
-        core.pointee.advance(to: slot.pointee.time)
-        now = core.pointee.clock.now
-        tick = core.pointee.clock.tick
-        tickUp = core.pointee.clock.tickUp
+    var pass = Pass(self)
+    var slot = slots
+    let end = slots + count
+    while slot < end {
+      if slot.pointee.time != now {
+        now = advance(slot, slots, position)
+        pass.tick = core.pointee.clock.tick
+        pass.tickUp = core.pointee.clock.tickUp
       }
-      slot.pointee.time = now
-      let row = counters + Int(slot.pointee.ingress) &* Counters.row
-      if slot.pointee.flow != FrameSlot.noFlow, forward(slot, tick, tickUp, generation) {
-        row[Counters.fast] &+= 1
-      } else if slot.pointee.flow != FrameSlot.noFlow, forwardIPv6(slot, tick, tickUp, generation) {
-        row[Counters.fast] &+= 1
+      if Self.forward(slot, pass) || forwardUnusual(slot, pass.tick, pass.tickUp) {
+        (counters + Int(slot.pointee.ingress) &* Counters.row)[Counters.fast] &+= 1
       } else {
-        row[Counters.received] &+= 1
-        core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ i)
-        core.pointee.judge(slot)
+        judge(slot, slots, position)
       }
-      i &+= 1
+      slot += 1
     }
   }
 
-  /// The established case, start to end. False where anything is out of the ordinary: nothing has been changed then.
+  /// Brings the clock to a frame's time, or the frame's time to the clock, which never runs back.
+  @inline(never)
+  private mutating func advance(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ slots: UnsafeMutablePointer<FrameSlot>, _ position: Int
+  ) -> UInt64 {
+    if slot.pointee.time > core.pointee.clock.now {
+      core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ (slot - slots))
+      core.pointee.advance(to: slot.pointee.time)
+    }
+    slot.pointee.time = core.pointee.clock.now
+    return slot.pointee.time
+  }
+
+  /// The slow path.
+  @inline(never)
+  private mutating func judge(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ slots: UnsafeMutablePointer<FrameSlot>, _ position: Int
+  ) {
+    (counters + Int(slot.pointee.ingress) &* Counters.row)[Counters.received] &+= 1
+    core.pointee.outbox.position = UInt16(truncatingIfNeeded: position &+ (slot - slots))
+    core.pointee.judge(slot)
+  }
+
+  /// A frame of a usual shape, with what is known of it as constants.
   @inline(__always)
-  private func forward(
-    _ slot: UnsafeMutablePointer<FrameSlot>, _ tick: UInt32, _ tickUp: UInt32, _ generation: UInt16
+  private static func forward(_ slot: UnsafeMutablePointer<FrameSlot>, _ pass: Pass) -> Bool {
+    if slot.pointee.shape == .usualIPv4 { return forwardIPv4(slot, pass, network: 14, isUsual: true) }
+    // Asked for by the key first: else the compiler makes one decision of the two, and asks for IPv6 before IPv4.
+    return slot.pointee.rest & FlowKey.isIPv6 != 0 && slot.pointee.shape == .usualIPv6
+      && forwardIPv6(slot, pass, network: 14, isUsual: true)
+  }
+
+  /// What `forward` has declined.
+  @inline(never)
+  private mutating func forwardUnusual(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ tick: UInt32, _ tickUp: UInt32
   ) -> Bool {
+    guard slot.pointee.shape != .notFast else { return false }
+    var pass = Pass(self)
+    pass.tick = tick
+    pass.tickUp = tickUp
     let network = Int(slot.pointee.network)
+    return slot.pointee.rest & FlowKey.isIPv6 == 0
+      ? Self.forwardIPv4(slot, pass, network: network, isUsual: false)
+      : Self.forwardIPv6(slot, pass, network: network, isUsual: false)
+  }
+
+  /// The established case, start to end. False where anything is out of the ordinary: nothing has been changed then.
+  ///
+  /// - Parameter isUsual: the frame is of that shape, and only what leaves as it came, with a link header of as many bytes,
+  ///   is taken. Both parameters are constants where speed matters: what they make needless is not there at all.
+  @inline(__always)
+  private static func forwardIPv4(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ pass: Pass, network: Int, isUsual: Bool
+  ) -> Bool {
     let ip = slot.pointee.bytes + network
-    let flow = FlowLine(SessionTable.line(sessionBase, slot.pointee.flow))
-    let transport = ip + 20
+    let flow = pass.flow(slot)
     let total = Int(ip.big16(2))
     let key = FlowKey(addresses: ip.raw64(IPv4Header.sourceOffset), rest: slot.pointee.rest)
-    guard flow.hasKey(key), flow.planGeneration == generation else { return false }
-    let adjacency = Adjacency(adjacencyBase + Int(flow.adjacency) &* Adjacency.bytes)
-    let headerLength = Int(adjacency.headerLength)
-    guard ip.byte(IPv4Header.ttlOffset) > 1, adjacency.isReady(at: tick),
-      headerLength <= network &+ Int(slot.pointee.headroom)
-    else { return false }
-    // Nearly always: a finished checksum and one segment.
-    let isFinished = slot.pointee.offload.flags | slot.pointee.offload.segmentation == 0
+    guard flow.hasKey(key), flow.planGeneration == pass.generation else { return false }
+    let adjacency = pass.adjacency(of: flow)
+    guard ip.byte(IPv4Header.ttlOffset) > 1, canTake(slot, adjacency, network, pass.tick, isUsual: isUsual) else {
+      return false
+    }
+    let isFinished = isUsual || slot.pointee.isFinished
     let wireLength = isFinished ? total : Offload.wireLength(slot.pointee.offload, IPv4Header(ip))
-    guard wireLength <= Int(adjacency.mtu) else { return false }
-    let kind = flow.kind
-    guard isLive(slot.pointee.flow, flow, transport, length: total &- 20, tick) else { return false }
     let isPartial = !isFinished && Offload.isPartial(slot.pointee.offload, transport: network &+ 20)
-    Rewrite.apply(flow, kind: kind, ip: ip, transport: transport, isPartial: isPartial)
-    flow.lastSeen = tickUp
+    guard wireLength <= Int(adjacency.mtu),
+      rewriteTransport(flow, slot.pointee.direction, ip + 20, length: total &- 20, isPartial: isPartial, pass.tick)
+    else { return false }
+    Rewrite.applyNetwork(flow, ip)
+    flow.lastSeen = pass.tickUp
     flow.count(bytes: total)
-    handOver(slot, ip, total, adjacency, isFinished: isFinished)
+    handOver(slot, ip, total, adjacency, network, isUsual: isUsual)
     return true
   }
 
-  /// Whether a packet that nothing else is odd about may go by its flow: alive by the clock and, for TCP, an ordinary
-  /// segment of an established connection, which is noted.
+  /// Whether the next hop is there for a frame, and the link header has room before its datagram: in a usual frame it
+  /// takes the place of the one that came.
   @inline(__always)
-  func isLive(
-    _ number: UInt32, _ flow: FlowLine, _ transport: UnsafeMutableRawPointer, length: Int, _ tick: UInt32
+  static func canTake(
+    _ slot: UnsafeMutablePointer<FrameSlot>, _ adjacency: Adjacency, _ network: Int, _ tick: UInt32, isUsual: Bool
   ) -> Bool {
-    guard flow.kind == FlowKind.tcp else { return Int32(bitPattern: flow.lastSeen &+ flow.timeout &- tick) > 0 }
-    let common = CommonLine(SessionTable.line(sessionBase, number & ~1) + 2 &* FlowLine.bytes)
-    let dataOffset = Int(transport.byte(TCPHeader.dataOffset) &>> 4) &* 4
-    let segment = TCPTracker.Segment(transport, payload: length &- dataOffset)
+    if isUsual { return adjacency.isReadyEthernet(at: tick) }
+    return adjacency.isReady(at: tick) && Int(adjacency.headerLength) <= network &+ Int(slot.pointee.headroom)
+  }
+
+  /// Ports or identifier and their checksum, of a packet that nothing else is odd about. False, with nothing changed, where
+  /// its flow is over by the clock, or it is no ordinary segment of an established connection; that notes it.
+  @inline(__always)
+  static func rewriteTransport(
+    _ flow: FlowLine, _ direction: UInt16, _ transport: UnsafeMutableRawPointer, length: Int, isPartial: Bool,
+    _ tick: UInt32
+  ) -> Bool {
+    let kind = flow.kind
+    if kind == FlowKind.tcp {
+      // Constants for the direction: the places of its words are then known.
+      let isTaken =
+        direction == 0
+        ? follow(flow, 0, transport, length: length, tick) : follow(flow, 1, transport, length: length, tick)
+      guard isTaken else { return false }
+      Rewrite.applyTCP(flow, transport, isPartial: isPartial)
+      return true
+    }
+    guard flow.isLive(for: flow.timeout, at: tick) else { return false }
+    if kind == FlowKind.udp {
+      Rewrite.applyUDP(flow, transport, isPartial: isPartial)
+    } else {
+      Rewrite.applyEcho(flow, kind: kind, transport)
+    }
+    return true
+  }
+
+  @inline(__always)
+  private static func follow(
+    _ flow: FlowLine, _ d: Int, _ tcp: UnsafeMutableRawPointer, length: Int, _ tick: UInt32
+  ) -> Bool {
+    let common = CommonLine(flow.line + (2 &- d) &* FlowLine.bytes)
     let word = common.word
-    guard segment.isPlain, word.state == SessionState.established,
-      Int32(bitPattern: flow.lastSeen &+ word.timeout &- tick) > 0
+    guard TCPTracker.isPlain(tcp), word.state == SessionState.established, flow.isLive(for: word.timeout, at: tick)
     else { return false }
-    TCPTracker(common).advance(Int(number & 1), segment)
+    TCPTracker(common).advance(d, tcp, length: length)
     return true
   }
 
   /// Writes the link header before a datagram of `total` bytes at `ip` and names the frame's way out.
   @inline(__always)
-  func handOver(
+  static func handOver(
     _ slot: UnsafeMutablePointer<FrameSlot>, _ ip: UnsafeMutableRawPointer, _ total: Int, _ adjacency: Adjacency,
-    isFinished: Bool
+    _ network: Int, isUsual: Bool
   ) {
-    let network = Int(slot.pointee.network)
-    let headerLength = Int(adjacency.headerLength)
-    let start =
-      headerLength == 14
-      ? adjacency.writeEthernet(before: ip)
-      : adjacency.writeHeader(before: ip, priority: Locator.priority(slot, network))
-    if !isFinished { slot.pointee.offload = Offload.shifted(slot.pointee.offload, by: headerLength &- network) }
-    slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ network &- headerLength)
-    slot.pointee.bytes = start
+    let headerLength = isUsual ? network : Int(adjacency.headerLength)
+    if isUsual {
+      adjacency.writeEthernet(before: ip)
+    } else {
+      slot.pointee.offload = Offload.shifted(slot.pointee.offload, by: headerLength &- network)
+      let priority = Locator.priority(slot, network)
+      slot.pointee.bytes = adjacency.writeHeader(before: ip, priority: priority)
+      slot.pointee.headroom = UInt16(truncatingIfNeeded: Int(slot.pointee.headroom) &+ network &- headerLength)
+    }
     slot.pointee.length = UInt32(truncatingIfNeeded: headerLength &+ total)
     slot.pointee.egress = adjacency.egress
     slot.pointee.verdict = .forward
+  }
+}
+
+/// What the parse stage needs to find a key's bucket, and the match stage after it.
+struct Finder {
+  let secret: HashSecret
+  let index: FlowIndex
+
+  /// Notes where a key is to be looked for, and asks for that bucket.
+  @inline(__always)
+  func seek(_ key: FlowKey, _ slot: UnsafeMutablePointer<FrameSlot>) {
+    let hash = secret.hash(key)
+    let bucket = FlowIndex.first(hash, of: index.buckets)
+    slot.pointee.tag16 = FlowIndex.tag(hash)
+    slot.pointee.place = bucket
+    slot.pointee.rest = key.rest
+    sluice_prefetch(index.start + Int(bucket) &<< 6)
+  }
+}
+
+/// What the rewrite stage reads for every frame.
+struct Pass {
+  var tick: UInt32
+  var tickUp: UInt32
+  let generation: UInt16
+  let sessions: UnsafeMutableRawPointer
+  let sides: UnsafeMutableRawPointer
+  let adjacencies: UnsafeMutableRawPointer
+
+  @inline(__always)
+  init(_ forwarder: borrowing Forwarder) {
+    tick = forwarder.core.pointee.clock.tick
+    tickUp = forwarder.core.pointee.clock.tickUp
+    generation = forwarder.core.pointee.generation
+    sessions = forwarder.sessionBase
+    sides = forwarder.sideBase
+    adjacencies = forwarder.adjacencyBase
+  }
+
+  /// A frame's candidate.
+  @inline(__always)
+  func flow(_ slot: UnsafeMutablePointer<FrameSlot>) -> FlowLine {
+    FlowLine(sluice_kept(sessions + Int(slot.pointee.place) &<< 6))
+  }
+
+  @inline(__always)
+  func adjacency(of flow: FlowLine) -> Adjacency {
+    Adjacency(sluice_kept(adjacencies + Int(flow.adjacency) &* Adjacency.bytes))
   }
 }
 

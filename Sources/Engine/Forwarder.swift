@@ -27,9 +27,7 @@ public struct Forwarder: ~Copyable {
   // What the burst loop reads, hoisted out of `core`.
   let links: UnsafeMutablePointer<Link>
   let tags: UnsafeMutableBufferPointer<TagEntry>
-  let secret: HashSecret
-  let buckets: UnsafeMutableRawPointer
-  let bucketCount: UInt64
+  let finder: Finder
   let sessionBase: UnsafeMutableRawPointer
   let sideBase: UnsafeMutableRawPointer
   let hasIPv6: Bool
@@ -87,9 +85,7 @@ public struct Forwarder: ~Copyable {
     ownState = owned
     links = core.pointee.links.baseAddress!
     tags = core.pointee.tags
-    secret = core.pointee.flows.sessions.secret
-    buckets = core.pointee.flows.sessions.index.start
-    bucketCount = core.pointee.flows.sessions.index.buckets
+    finder = Finder(secret: core.pointee.flows.sessions.secret, index: core.pointee.flows.sessions.index)
     sessionBase = core.pointee.flows.sessions.base
     sideBase = core.pointee.flows.sessions.sides.start
     hasIPv6 = core.pointee.flows.tables.region.layout.hasIPv6

@@ -4,13 +4,13 @@
 extension Forwarder {
   /// The first stage alone; it changes no frame, so a burst can be parsed again and again.
   @_spi(Benchmark) @inline(never)
-  public func probeParse(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int, times: Int) {
+  public mutating func probeParse(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int, times: Int) {
     for _ in 0..<times { parseStage(slots, count) }
   }
 
   /// The first two stages: from bytes to a candidate flow.
   @_spi(Benchmark) @inline(never)
-  public func probeMatch(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int, times: Int) {
+  public mutating func probeMatch(_ slots: UnsafeMutablePointer<FrameSlot>, count: Int, times: Int) {
     for _ in 0..<times {
       parseStage(slots, count)
       matchStage(slots, count)

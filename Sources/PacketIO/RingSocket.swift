@@ -80,6 +80,8 @@ extension FrameSlot {
     let type = hasType ? UInt32(tagProtocol) : UInt32(ETH_P_8021Q)
     tag = status & UInt32(TP_STATUS_VLAN_VALID) == 0 ? 0 : type &<< 16 | UInt32(tagControl)
     offload = (frame - MemoryLayout<virtio_net_hdr>.size).loadUnaligned(as: OffloadHeader.self)
+    // The kernel also tells of a sum that a device has verified, which is of no use to whom the frame goes next.
+    offload.flags &= OffloadHeader.needsChecksum
     verdict = .none
     reason = .none
   }

@@ -136,7 +136,8 @@ struct BenchCommand: ParsableCommand {
     /// Columns with their widths.
     private var header: String {
       Self.cell("flows", 10) + Self.cell("frame", 7) + Self.cell("ns/packet", 11) + Self.cell("packets/s", 13)
-        + Self.cell("new sessions/s", 16) + Self.cell("bytes/session", 15) + Self.cell("generator ns (taken off)", 26)
+        + Self.cell("new sessions/s", 16) + Self.cell("bytes/session", 15) + Self.cell("huge pages", 12)
+        + Self.cell("generator ns (taken off)", 26)
         + (latency
           ? Self.cell("us for a burst of 32: " + EngineBenchRow.quantiles.map(\.name).joined(separator: " / "), 54)
           : "")
@@ -147,7 +148,9 @@ struct BenchCommand: ParsableCommand {
         Self.cell("\(row.flows)", 10) + Self.cell("\(row.frameBytes)", 7)
         + Self.cell(tenths(row.nanosecondsPerPacket), 11)
         + Self.cell("\(Int(row.packetsPerSecond))", 13) + Self.cell("\(Int(row.newSessionsPerSecond))", 16)
-        + Self.cell(tenths(row.bytesPerSession), 15) + Self.cell(tenths(row.generatorNanoseconds), 26)
+        + Self.cell(tenths(row.bytesPerSession), 15)
+        + Self.cell(row.hugePageBytes.map { byteText(UInt64($0)) } ?? "-", 12)
+        + Self.cell(tenths(row.generatorNanoseconds), 26)
       if let latency = row.latency {
         let quantiles = EngineBenchRow.quantiles.map { tenths(Double(latency.quantile($0.share)) / 1000) }
         line += Self.cell(quantiles.joined(separator: " / "), 54)

@@ -91,6 +91,31 @@ import Testing
     }
   }
 
+  @Test func `C2 any header is valid exactly when its plain sum is, carries at every place`() {
+    var random = Random(state: 768)
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: 32, alignment: 2)
+    defer { memory.deallocate() }
+    for round in 0..<64 * Self.rounds {
+      // Words of many ones and many zeros make sums that carry out of 64 bits once, twice or not at all.
+      var bytes = (0..<20).map { _ in [0, 0xFF, UInt8(truncatingIfNeeded: random.word())][Int(random.word() % 3)] }
+      bytes[0] = 0x45
+      (bytes[10], bytes[11]) = (0, 0)
+      let checksum = ~InternetChecksum.sum(bytes) &+ (round % 2 == 0 ? 0 : random.word() % 3)
+      (bytes[10], bytes[11]) = (UInt8(checksum >> 8), UInt8(checksum & 0xFF))
+      memory.copyMemory(from: bytes, byteCount: 20)
+      guard Checksum.isValidHeader20(memory) != (InternetChecksum.sum(bytes) == 0xFFFF) else { continue }
+      Issue.record("\(bytes)")
+      return
+    }
+  }
+
+  @Test func `The eight bytes that tell a bare frame are its tag, flags, segmentation and header length`() {
+    #expect(MemoryLayout<FrameSlot>.size == 64)
+    #expect(MemoryLayout<FrameSlot>.offset(of: \.tag) == FrameSlot.tagOffset)
+    #expect(MemoryLayout<FrameSlot>.offset(of: \.offload) == FrameSlot.tagOffset + 4)
+    #expect(MemoryLayout<OffloadHeader>.offset(of: \.segmentSize) == 4)
+  }
+
   @Test func `C3 only UDP has a zero of its own`() {
     // ~sum is zero after this change.
     let delta = Checksum.delta(UInt16(0x5555), UInt16(0x3285))

@@ -4,7 +4,7 @@ import Synchronization
 /// Hash -> 32-bit value, in buckets of one cache line: ten 16-bit tags, ten 32-bit values, and a count of the keys that
 /// belong here but stand in their other bucket.
 ///
-///     offset  0  tags      10 x UInt16, 0 = free lane
+///     offset  0  tags      10 x UInt16, odd; 0 = free lane
 ///            20  values    10 x UInt32, 0 = none published
 ///            60  overflow  UInt32
 ///
@@ -46,8 +46,7 @@ struct FlowIndex {
 
   @inline(__always)
   static func tag(_ hash: UInt64) -> UInt16 {
-    let tag = UInt16(truncatingIfNeeded: hash &>> 48)
-    return tag == 0 ? 1 : tag
+    UInt16(truncatingIfNeeded: hash &>> 48) | 1
   }
 
   /// Number of the first of a key's two buckets.

@@ -22,8 +22,14 @@ struct FlowKey: Equatable {
   /// `ports` may carry `echoReply`.
   init(addresses: UInt64, ports: UInt64, scope: UInt16, ipProtocol: UInt8) {
     self.addresses = addresses
-    rest = ports | UInt64(scope) &<< 32 | UInt64(ipProtocol) &<< 48
+    rest = ports | Self.scope(scope) | Self.ipProtocol(ipProtocol)
   }
+
+  /// As they stand in `rest`.
+  @inline(__always)
+  static func scope(_ interface: UInt16) -> UInt64 { UInt64(interface) &<< 32 }
+  @inline(__always)
+  static func ipProtocol(_ number: UInt8) -> UInt64 { UInt64(number) &<< 48 }
 
   @inline(__always)
   init(

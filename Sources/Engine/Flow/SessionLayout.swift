@@ -10,7 +10,7 @@ import Synchronization
 ///             8  key.rest          UInt64
 ///            16  new addresses     UInt64  raw, as they stand in the IPv4 header afterwards
 ///            24  new ports         UInt32  raw, source in the low half
-///            28  network delta     UInt16  RFC 1624 delta of the addresses
+///            28  header delta      UInt16  RFC 1624 delta of the addresses, and of one hop of IPv4
 ///            30  transport delta   UInt16  of addresses and ports (ICMP: of the identifier alone)
 ///            32  adjacency         UInt16  0 = none found yet
 ///            34  plan generation   UInt16
@@ -68,10 +68,14 @@ struct FlowLine {
   var newSourcePort: UInt16 { load(24) }
   @inline(__always)
   var newDestinationPort: UInt16 { load(26) }
+  /// What an IPv4 header's checksum changes by.
+  @inline(__always)
+  var headerDelta: UInt16 { load(28) }
+  /// Of the addresses alone; zero, not -0, where their sum stays.
   @inline(__always)
   var networkDelta: UInt16 {
-    get { load(28) }
-    nonmutating set { store(28, newValue) }
+    get { headerDelta == IPv4Header.hopDelta ? 0 : Checksum.adjust(headerDelta, by: IPv4Header.hopDelta) }
+    nonmutating set { store(28, Checksum.combine(newValue, IPv4Header.hopDelta)) }
   }
   @inline(__always)
   var transportDelta: UInt16 {
@@ -130,6 +134,10 @@ struct FlowLine {
     get { shared64(line, 56).plain }
     nonmutating set { shared64(line, 56).plain = newValue }
   }
+
+  /// Not idle for as long as `timeout` yet.
+  @inline(__always)
+  func isLive(for timeout: UInt32, at tick: UInt32) -> Bool { Int32(bitPattern: tick &- lastSeen &- timeout) < 0 }
 
   /// Counts a packet. A direction normally has one worker: two at once may lose a count, never more.
   @inline(__always)

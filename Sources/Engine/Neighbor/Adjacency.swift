@@ -95,18 +95,26 @@ struct Adjacency {
       || (state == AdjacencyState.resolved && Int32(bitPattern: freshUntil &- tick) > 0)
   }
 
+  /// The same, and its header is Ethernet's without tags: both bytes at one look.
+  @inline(__always)
+  func isReadyEthernet(at tick: UInt32) -> Bool {
+    let both = shared16(line, 24).pointee.load(ordering: .acquiring)
+    return both == (UInt16(AdjacencyState.permanent) &<< 8 | 14).littleEndian
+      || (both == (UInt16(AdjacencyState.resolved) &<< 8 | 14).littleEndian
+        && Int32(bitPattern: freshUntil &- tick) > 0)
+  }
+
   /// The link address is known, fresh or not.
   var hasLinkAddress: Bool {
     state == AdjacencyState.permanent || state == AdjacencyState.resolved || state == AdjacencyState.probing
   }
 
   /// Writes an Ethernet header without tags right before `network` and returns its first byte: `headerLength` is 14.
-  @inline(__always)
+  @inline(__always) @discardableResult
   func writeEthernet(before network: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     let start = network - 14
     start.putRaw(headerStart, 0)
-    start.putRaw(line.raw32(8), 8)
-    start.putRaw(line.raw16(12), 12)
+    start.putRaw(line.raw64(6), 6)
     return start
   }
 

@@ -93,7 +93,7 @@ struct TCPTracker {
 
   /// True where `a` does not lie behind `b` in the sequence space.
   @inline(__always)
-  private static func isUpTo(_ a: UInt32, _ b: UInt32) -> Bool { Int32(bitPattern: a &- b) <= 0 }
+  private static func isUpTo(_ a: UInt32, _ b: UInt32) -> Bool { Int32(bitPattern: b &- a) >= 0 }
 
   /// A segment as the tracker sees it. `payload` is bytes behind the TCP header.
   struct Segment {
@@ -112,9 +112,6 @@ struct TCPTracker {
       self.payload = payload
     }
 
-    /// An ACK without SYN, FIN or RST.
-    @inline(__always)
-    var isPlain: Bool { flags & (TCPHeader.syn | TCPHeader.fin | TCPHeader.rst | TCPHeader.ack) == TCPHeader.ack }
     @inline(__always)
     func has(_ flag: UInt8) -> Bool { flags & flag != 0 }
     /// The sequence number behind it; SYN and FIN take one each.
@@ -125,11 +122,22 @@ struct TCPTracker {
 
   // MARK: Established
 
-  /// A plain segment on an established session: all that the burst loop does.
+  /// An ACK without SYN, FIN or RST.
   @inline(__always)
-  func advance(_ d: Int, _ segment: Segment) {
-    let end = segment.sequence &+ UInt32(truncatingIfNeeded: segment.payload)
-    if isInWindow(d, segment.sequence, end) { learn(d, segment, end) }
+  static func isPlain(_ tcp: UnsafeMutableRawPointer) -> Bool {
+    tcp.byte(TCPHeader.flagsOffset) & (TCPHeader.syn | TCPHeader.fin | TCPHeader.rst | TCPHeader.ack) == TCPHeader.ack
+  }
+
+  /// A plain segment on an established session: all that the burst loop does. `length` is of the TCP header at `tcp` with
+  /// the payload. Each field is read where it is needed: a `Segment` would fill the registers.
+  @inline(__always)
+  func advance(_ d: Int, _ tcp: UnsafeMutableRawPointer, length: Int) {
+    let sequence = tcp.big32(TCPHeader.sequenceOffset)
+    let header = UInt32(tcp.byte(TCPHeader.dataOffset) &>> 4) &* 4
+    let end = sequence &+ UInt32(truncatingIfNeeded: length) &- header
+    guard isInWindow(d, sequence, end) else { return }
+    extend(d, sequence, end)
+    acknowledge(d, tcp.big32(TCPHeader.acknowledgementOffset), tcp.big16(TCPHeader.windowOffset))
   }
 
   /// True where the other side would take the segment: not beyond the edge that it has announced, and not farther back
@@ -137,36 +145,35 @@ struct TCPTracker {
   @inline(__always)
   private func isInWindow(_ d: Int, _ sequence: UInt32, _ end: UInt32) -> Bool {
     let receiver = side(1 &- d)
-    let size = receiver[Self.edge] &- receiver[Self.taken]
-    return Self.isUpTo(sequence, receiver[Self.edge])
-      && Self.isUpTo(receiver[Self.taken], end &+ max(size, Self.unscaledWindow))
+    let edge = receiver[Self.edge]
+    let taken = receiver[Self.taken]
+    return Self.isUpTo(sequence, edge)
+      && (Self.isUpTo(taken, end &+ Self.unscaledWindow) || Self.isUpTo(taken, end &+ (edge &- taken)))
   }
 
-  /// Notes how far a side has sent, acknowledged and opened its window.
+  /// Notes how far a side has sent. Only what joins on: a place that nobody vouches for must not become one that a RST
+  /// may hit.
   @inline(__always)
-  private func learn(_ d: Int, _ segment: Segment, _ end: UInt32) {
+  private func extend(_ d: Int, _ sequence: UInt32, _ end: UInt32) {
     let mine = side(d)
     let sent = mine[Self.end]
-    // Only what joins on: a place that nobody vouches for must not become one that a RST may hit.
-    if Self.isUpTo(segment.sequence, sent), !Self.isUpTo(end, sent) {
-      mine[Self.end] = end
-      unmark(d, Self.finished)
-    }
-    // At most what it has allowed, and one more: a probe into a closed window may be taken.
-    if Self.isUpTo(mine[Self.taken], segment.acknowledgement),
-      Self.isUpTo(segment.acknowledgement, mine[Self.edge] &+ 1)
-    {
-      acknowledge(d, segment.acknowledgement, UInt32(segment.window) &<< scale(d))
-    }
+    guard Self.isUpTo(sequence, sent), !Self.isUpTo(end, sent) else { return }
+    mine[Self.end] = end
+    unmark(d, Self.finished)
   }
 
+  /// Notes what a side has acknowledged, and how far it has opened its window: at most what it has allowed, and one more,
+  /// since a probe into a closed window may be taken.
   @inline(__always)
-  private func acknowledge(_ d: Int, _ number: UInt32, _ window: UInt32) {
+  private func acknowledge(_ d: Int, _ number: UInt32, _ unscaled: UInt16) {
     let mine = side(d)
-    let other = side(1 &- d)
+    let edge = mine[Self.edge]
+    guard Self.isUpTo(mine[Self.taken], number), Self.isUpTo(number, edge &+ 1) else { return }
     mine[Self.taken] = number
-    if !Self.isUpTo(number &+ window, mine[Self.edge]) { mine[Self.edge] = number &+ window }
+    let opened = number &+ UInt32(unscaled) &<< scale(d)
+    if !Self.isUpTo(opened, edge) { mine[Self.edge] = opened }
     // What was acknowledged was sent, though a gap may have hidden it from us.
+    let other = side(1 &- d)
     if !Self.isUpTo(number, other[Self.end]) { other[Self.end] = number }
   }
 
@@ -208,7 +215,8 @@ struct TCPTracker {
     }
     if segment.has(TCPHeader.ack), marks(d) & Self.acknowledged == 0 { acknowledgeFirst(d, segment) }
     if marks(d) & Self.acknowledged != 0 {
-      learn(d, segment, segment.end)
+      extend(d, segment.sequence, segment.end)
+      acknowledge(d, segment.acknowledgement, segment.window)
     } else if !Self.isUpTo(segment.end, mine[Self.end]) {
       mine[Self.end] = segment.end
     }

@@ -13,40 +13,59 @@ enum Rewrite {
   static func apply(
     _ flow: FlowLine, kind: UInt8, ip: UnsafeMutableRawPointer, transport: UnsafeMutableRawPointer, isPartial: Bool
   ) {
-    let networkDelta = flow.networkDelta
+    applyNetwork(flow, ip)
+    applyTransport(flow, kind: kind, transport: transport, isPartial: isPartial)
+  }
+
+  /// Addresses, TTL and header checksum.
+  @inline(__always)
+  static func applyNetwork(_ flow: FlowLine, _ ip: UnsafeMutableRawPointer) {
     ip.putRaw(flow.newAddresses, IPv4Header.sourceOffset)
     ip.put(ip.byte(IPv4Header.ttlOffset) &- 1, IPv4Header.ttlOffset)
     ip.putRaw(
-      Checksum.adjust(ip.raw16(IPv4Header.checksumOffset), by: networkDelta, and: IPv4Header.hopDelta),
-      IPv4Header.checksumOffset)
-    applyTransport(flow, kind: kind, transport: transport, isPartial: isPartial)
+      Checksum.adjust(ip.raw16(IPv4Header.checksumOffset), by: flow.headerDelta), IPv4Header.checksumOffset)
   }
 
   /// Ports or identifier, and the checksum over them; the same for both families.
   @inline(__always)
   static func applyTransport(_ flow: FlowLine, kind: UInt8, transport: UnsafeMutableRawPointer, isPartial: Bool) {
     if kind == FlowKind.udp {
-      transport.putRaw(flow.newPorts, 0)
-      let checksum = transport.raw16(UDPHeader.checksumOffset)
-      transport.putRaw(
-        isPartial
-          ? Checksum.adjustPartial(checksum, by: flow.networkDelta)
-          : Checksum.adjustUDP(checksum, by: flow.transportDelta),
-        UDPHeader.checksumOffset)
+      applyUDP(flow, transport, isPartial: isPartial)
     } else if kind == FlowKind.tcp {
-      transport.putRaw(flow.newPorts, 0)
-      let checksum = transport.raw16(TCPHeader.checksumOffset)
-      transport.putRaw(
-        isPartial
-          ? Checksum.adjustPartial(checksum, by: flow.networkDelta)
-          : Checksum.adjust(checksum, by: flow.transportDelta),
-        TCPHeader.checksumOffset)
+      applyTCP(flow, transport, isPartial: isPartial)
     } else {
-      let identifier = kind == FlowKind.echoRequest ? flow.newSourcePort : flow.newDestinationPort
-      transport.putRaw(identifier, ICMPHeader.identifierOffset)
-      transport.putRaw(
-        Checksum.adjust(transport.raw16(ICMPHeader.checksumOffset), by: flow.transportDelta), ICMPHeader.checksumOffset)
+      applyEcho(flow, kind: kind, transport)
     }
+  }
+
+  @inline(__always)
+  static func applyUDP(_ flow: FlowLine, _ udp: UnsafeMutableRawPointer, isPartial: Bool) {
+    udp.putRaw(flow.newPorts, 0)
+    let checksum = udp.raw16(UDPHeader.checksumOffset)
+    udp.putRaw(
+      isPartial
+        ? Checksum.adjustPartial(checksum, by: flow.networkDelta)
+        : Checksum.adjustUDP(checksum, by: flow.transportDelta),
+      UDPHeader.checksumOffset)
+  }
+
+  @inline(__always)
+  static func applyTCP(_ flow: FlowLine, _ tcp: UnsafeMutableRawPointer, isPartial: Bool) {
+    tcp.putRaw(flow.newPorts, 0)
+    let checksum = tcp.raw16(TCPHeader.checksumOffset)
+    tcp.putRaw(
+      isPartial
+        ? Checksum.adjustPartial(checksum, by: flow.networkDelta)
+        : Checksum.adjust(checksum, by: flow.transportDelta),
+      TCPHeader.checksumOffset)
+  }
+
+  @inline(__always)
+  static func applyEcho(_ flow: FlowLine, kind: UInt8, _ icmp: UnsafeMutableRawPointer) {
+    let identifier = kind == FlowKind.echoRequest ? flow.newSourcePort : flow.newDestinationPort
+    icmp.putRaw(identifier, ICMPHeader.identifierOffset)
+    icmp.putRaw(
+      Checksum.adjust(icmp.raw16(ICMPHeader.checksumOffset), by: flow.transportDelta), ICMPHeader.checksumOffset)
   }
 
   /// Addresses, TTL and header checksum: for what has no ports, and later pieces of what has.

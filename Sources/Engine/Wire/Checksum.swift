@@ -26,18 +26,18 @@ enum Checksum {
   }
 
   @inline(__always)
-  static func combine(_ a: UInt16, _ b: UInt16) -> UInt16 { fold(UInt32(a) &+ UInt32(b)) }
-
-  /// The checksum after a change: RFC 1624 equation 3, `HC' = ~(~HC + ~m + m')`; never RFC 1141's form, which loses -0.
-  @inline(__always)
-  static func adjust(_ checksum: UInt16, by delta: UInt16) -> UInt16 {
-    ~fold(UInt32(~checksum) &+ UInt32(delta))
+  static func combine(_ a: UInt16, _ b: UInt16) -> UInt16 {
+    let (sum, carry) = a.addingReportingOverflow(b)
+    return sum &+ (carry ? 1 : 0)
   }
 
-  /// The same for two changes at once.
+  /// The checksum after a change: RFC 1624 equation 3, `HC' = ~(~HC + ~m + m')`, never RFC 1141's form, which loses -0.
+  /// It is computed as `HC - (~m + m')` with the borrow taken off at the other end, which gives the same 16 bits for all
+  /// values and is two instructions.
   @inline(__always)
-  static func adjust(_ checksum: UInt16, by first: UInt16, and second: UInt16) -> UInt16 {
-    ~fold(UInt32(~checksum) &+ UInt32(first) &+ UInt32(second))
+  static func adjust(_ checksum: UInt16, by delta: UInt16) -> UInt16 {
+    let (difference, borrow) = checksum.subtractingReportingOverflow(delta)
+    return difference &- (borrow ? 1 : 0)
   }
 
   /// The same for UDP, where zero means "none" and stays, and a computed zero is sent as 0xFFFF (RFC 768).
@@ -50,7 +50,7 @@ enum Checksum {
 
   /// The unfinished sum of a CHECKSUM_PARTIAL frame: a pseudo-header sum, not complemented.
   @inline(__always)
-  static func adjustPartial(_ sum: UInt16, by delta: UInt16) -> UInt16 { fold(UInt32(sum) &+ UInt32(delta)) }
+  static func adjustPartial(_ sum: UInt16, by delta: UInt16) -> UInt16 { combine(sum, delta) }
 
   /// Sum of the bytes, an odd last one padded with zero; to be folded.
   static func sum(_ bytes: UnsafeMutableRawPointer, count: Int) -> UInt64 {
@@ -68,12 +68,17 @@ enum Checksum {
     return total
   }
 
-  /// True where the 20 bytes of an IPv4 header without options sum to -0.
+  /// True where the 20 bytes of an IPv4 header without options, which are not all zero, sum to -0.
+  ///
+  /// That is where 65535 divides the sum of their words, of any size. Let k = (2^64 - 1) / 65535. Then -k is the inverse of
+  /// 65535 modulo 2^64, and 65535 divides s exactly where -k s is at most k (Granlund, Montgomery 1994, section 9): where
+  /// k (s + 1) is, since k s + k wraps to k - (-k s).
   @inline(__always)
   static func isValidHeader20(_ ip: UnsafeMutableRawPointer) -> Bool {
     let (half, carry) = ip.raw64(0).addingReportingOverflow(ip.raw64(8))
     let (sum, last) = half.addingReportingOverflow(UInt64(ip.raw32(16)) &+ (carry ? 1 : 0))
-    return fold(sum &+ (last ? 1 : 0)) == 0xFFFF
+    let k: UInt64 = 0x0001_0001_0001_0001
+    return (sum &+ (last ? 2 : 1)) &* k <= k
   }
 
   /// The pseudo-header's sum for IPv4, `length` in bytes of header and payload, to be folded.

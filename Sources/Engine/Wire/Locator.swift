@@ -4,6 +4,10 @@ struct Link {
   var mac: UInt64 = 0
   /// The interface of frames without tags, where it is Ethernet and has none.
   var untagged: UInt16 = Link.none
+  /// Of `untagged`, as it stands in a key.
+  var scope: UInt64 = 0
+  /// As the first eight bytes of a frame to `untagged` are, shifted left by 16; 1, which none are, where there is none.
+  var untaggedMAC: UInt64 = 1
   /// The only interface, on a raw-IP link.
   var rawIP: UInt16 = Link.none
   /// Counts frames that belong to no interface.
