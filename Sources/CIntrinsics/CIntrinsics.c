@@ -5,8 +5,9 @@
 
 enum {
   HUGE_PAGE = 2 << 20,
-  /* So much memory is more than the processor's page translations reach with small pages. */
-  LARGE = 16 << 20,
+  /* A table of 10 million sessions is read a fifth faster in huge pages, one of a million as fast as in small ones; both
+     are filled slower, since the zeros of a huge page leave the caches again. */
+  LARGE = 512 << 20,
 };
 
 static char *mapped(size_t bytes) {
