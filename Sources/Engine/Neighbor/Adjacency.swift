@@ -2,7 +2,8 @@ import Synchronization
 
 /// A next hop with the link header that leads to it: one cache line, shared by all sessions that go there.
 ///
-///     offset  0  header        24 bytes, the first `header length` of them in use
+///     offset  0  header        the first `header length` bytes of it
+///            16  header tail   of Ethernet without tags: its bytes 6 to 13 again, which never change; else part of it
 ///            24  header length UInt8   0 (raw IP), 14, 18 or 22
 ///            25  state         UInt8   AdjacencyState
 ///            26  egress        UInt16  interface
@@ -21,6 +22,8 @@ import Synchronization
 /// time until which that is fresh are single words, the address written before the state.
 struct Adjacency {
   static let bytes = 64
+  /// Where the header tail is. The header has those bytes too, but two of them in the word that is changed under readers.
+  private static let tail = 16
 
   let line: UnsafeMutableRawPointer
 
@@ -109,12 +112,21 @@ struct Adjacency {
     state == AdjacencyState.permanent || state == AdjacencyState.resolved || state == AdjacencyState.probing
   }
 
+  /// Writes the interface's header, with this EtherType, into the line.
+  func setHeader(_ header: LinkHeader, etherType: UInt16) {
+    line.copyMemory(from: header.bytes, byteCount: LinkHeader.capacity)
+    store(24, UInt8(truncatingIfNeeded: header.length))
+    guard header.length != 0 else { return }
+    line.putBig(etherType, header.length &- 2)
+    if header.length == 14 { line.putRaw(line.raw64(6), Self.tail) }
+  }
+
   /// Writes an Ethernet header without tags right before `network` and returns its first byte: `headerLength` is 14.
   @inline(__always) @discardableResult
   func writeEthernet(before network: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     let start = network - 14
     start.putRaw(headerStart, 0)
-    start.putRaw(line.raw64(6), 6)
+    start.putRaw(line.raw64(Self.tail), 6)
     return start
   }
 
@@ -230,7 +242,8 @@ struct AdjacencyTable {
 
   /// A new adjacency in state unknown, with the interface's header; nil where the table is full.
   func insert(egress: UInt16, address: UInt32, mtu: UInt32, header: LinkHeader) -> UInt16? {
-    guard let place = take(egress: egress, mtu: mtu, header: header) else { return nil }
+    guard let place = take(egress: egress, mtu: mtu) else { return nil }
+    self[place].setHeader(header, etherType: EtherType.ipv4)
     self[place].store(32, address)
     self[place].store(47, UInt8(0))
     chain(place, to: head(egress, address))
@@ -239,22 +252,20 @@ struct AdjacencyTable {
 
   /// The same for an IPv6 next hop.
   func insert(egress: UInt16, address: IPv6Address, mtu: UInt32, header: LinkHeader) -> UInt16? {
-    guard let place = take(egress: egress, mtu: mtu, header: header) else { return nil }
+    guard let place = take(egress: egress, mtu: mtu) else { return nil }
+    self[place].setHeader(header, etherType: EtherType.ipv6)
     address.put(at: addresses6.start + Int(place) &* 16)
     self[place].store(32, UInt32(0))
     self[place].store(47, UInt8(1))
-    if header.length != 0 { self[place].line.putBig(EtherType.ipv6, header.length &- 2) }
     chain(place, to: head(egress, address))
     return place
   }
 
-  private func take(egress: UInt16, mtu: UInt32, header: LinkHeader) -> UInt16? {
+  private func take(egress: UInt16, mtu: UInt32) -> UInt16? {
     let place = freeHead != 0 ? freeHead : highWater
     guard place != 0 else { return nil }
     let adjacency = self[place]
     if place == freeHead { freeHead = adjacency.next } else { highWater = highWater &+ 1 }
-    adjacency.line.copyMemory(from: header.bytes, byteCount: 24)
-    adjacency.store(24, UInt8(truncatingIfNeeded: header.length))
     adjacency.store(26, egress)
     adjacency.store(28, mtu)
     adjacency.state = AdjacencyState.unknown
@@ -311,14 +322,15 @@ struct AdjacencyTable {
 
 /// The header that an interface's frames begin with; destination all zero where it is not known yet.
 struct LinkHeader {
-  /// 24 bytes that live as long as the forwarder.
+  static let capacity = 24
+  /// `capacity` bytes that live as long as the forwarder; the EtherType is the next hop's to fill in.
   let bytes: UnsafeMutableRawPointer
   let length: Int
 
-  /// Destination, source, tags (VID alone), EtherType.
+  /// Destination, source, tags (VID alone).
   init(mac: UInt64, tags: [VLANTag], link: InterfacePlan.Link) {
-    bytes = .allocate(byteCount: 24, alignment: 8)
-    bytes.initializeMemory(as: UInt8.self, repeating: 0, count: 24)
+    bytes = .allocate(byteCount: Self.capacity, alignment: 8)
+    bytes.initializeMemory(as: UInt8.self, repeating: 0, count: Self.capacity)
     guard link == .ethernet else {
       length = 0
       return
@@ -330,7 +342,6 @@ struct LinkHeader {
       bytes.putBig(tag.vlan, offset &+ 2)
       offset &+= 4
     }
-    bytes.putBig(EtherType.ipv4, offset)
     length = offset &+ 2
   }
 
