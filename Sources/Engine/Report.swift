@@ -40,6 +40,8 @@ public struct TableUse: Sendable, Equatable {
   /// Places in use, those of sessions that are over and not swept yet included.
   public var sessions = 0
   public var mappings = 0
+  /// Places for mappings that peers take, of mappings that have several: see `Permits.swift`.
+  public var permits = 0
   /// TCP sessions that both sides have not acknowledged yet.
   public var halfOpen = 0
   /// Sessions that have given way to others.
@@ -50,13 +52,14 @@ public struct TableUse: Sendable, Equatable {
   init(_ tables: FlowTables) {
     capacity = Int(tables.sessions.places.capacity)
     sessions = tables.sessions.places.used
-    mappings = tables.mappings.places.used
+    permits = max(0, Int(Int64(bitPattern: tables.words.permits.plain)))
+    mappings = max(0, tables.mappings.places.used - permits)
     halfOpen = max(0, Int(Int64(bitPattern: tables.words.halfOpen.plain)))
     evicted = tables.words.evictedSessions.plain
   }
 
   /// In per cent, of the fuller one of both tables.
-  public var fill: Int { max(sessions, mappings) * 100 / max(1, capacity) }
+  public var fill: Int { max(sessions, mappings + permits) * 100 / max(1, capacity) }
 }
 
 /// Reads how full the tables are, from any thread, for as long as the engine lives.

@@ -100,10 +100,13 @@ import Testing
     #expect(second.count == buckets && second.max() == UInt32(buckets - 1))
   }
 
-  @Test("A session takes at most 224 bytes with its index", arguments: [1000, 65_536, 1_048_576, 10_000_000])
+  @Test(
+    "A session takes at most 224 bytes with its index, 314 with a mapping of its own",
+    arguments: [1000, 65_536, 1_048_576, 10_000_000])
   func bytesPerSession(sessions: Int) {
     let layout = RegionLayout(capacity: sessions, pools: 1)
     #expect(layout.sessionTableBytes <= 224 * sessions)
+    if sessions > 1000 { #expect(layout.sessionTableBytes + layout.mappingTableBytes <= 314 * sessions) }
     if sessions == 10_000_000 { #expect(layout.sessionTableBytes <= 2_400_000_000) }
   }
 }

@@ -15,12 +15,11 @@ struct RegionTests {
       layout.sessionsOffset + (capacity + 1) * SessionTable.placeBytes,
       layout.mappingIndexOffset + layout.mappingBuckets * FlowIndex.bucketBytes,
       layout.mappingsOffset + (capacity + 1) * MappingLine.bytes,
-      layout.permitsOffset + (capacity + 1) * PermitLine.bytes,
       layout.openingsOffset + Openings.capacity * Openings.placeBytes, layout.poolsOffset + pools * PortPools.poolBytes,
     ]
     let starts = [
       layout.wordsOffset, layout.sessionIndexOffset, layout.sessionsOffset, layout.mappingIndexOffset,
-      layout.mappingsOffset, layout.permitsOffset, layout.openingsOffset, layout.poolsOffset, layout.bytes,
+      layout.mappingsOffset, layout.openingsOffset, layout.poolsOffset, layout.bytes,
     ]
     for (end, start) in zip(ends, starts) {
       #expect(start >= end && start - end < RegionLayout.pageBytes && start % RegionLayout.pageBytes == 0)

@@ -88,7 +88,7 @@ struct StressWorker {
     let peer = UInt32(truncatingIfNeeded: (draw &>> 16) % UInt64(StressTable.peers))
     let key = FlowKey(
       source: 0x0A00_0000 | host, sourcePort: UInt16(1000 + host), destination: 0xC633_0000 | peer,
-      destinationPort: 53, scope: 0, ipProtocol: IPProtocol.udp)
+      destinationPort: 53 &+ UInt16(truncatingIfNeeded: draw &>> 40 & 1), scope: 0, ipProtocol: IPProtocol.udp)
     switch (draw &>> 32) % 16 {
     case 0..<10: use(key, tick, filtering: host & 1 == 0 ? .addressDependent : .endpointIndependent)
     case 10..<12: if let flow = flows.find(key, at: tick) { cut(flow &>> 1, tick) }
@@ -133,7 +133,8 @@ struct StressWorker {
     }
     fill(session, key, mapping, tick)
     flows.sessions.common(session).isCounted = claim == .counted
-    switch flows.publish(session, as: SessionWord(state: SessionState.open, timeout: StressTable.timeout)) {
+    let word = SessionWord(state: SessionState.open, timeout: StressTable.timeout)
+    switch flows.publish(session, as: word, at: tick) {
     case .made: made += 1
     case let other:
       if other == .taken || other == .contended { lost += 1 }

@@ -135,16 +135,32 @@ private struct Scan {
       #expect(mappings.find(inside: line.insideKey) == mapping && mappings.find(outside: line.outsideKey) == mapping)
       #expect(tables.pools.isTaken(0, line.ipProtocol, line.outsidePort.bigEndian))
     }
-    #expect(mappings.places.used == inUse)
     try checkHosts(inUse)
     #expect(tables.pools.taken(0, IPProtocol.udp) == inUse)
-    #expect(mappings.permitPlaces.used == permits.count)
-    for (key, count) in permits {
-      let permit = try #require(mappings.findPermit(UInt32(key >> 32), UInt32(truncatingIfNeeded: key)))
-      #expect(mappings.permit(permit).users.plain == count)
-    }
+    try checkPermits(permits, inUse)
     let created = tables.words.createdMappings.plain
     #expect(created - tables.words.expiredMappings.plain == UInt64(inUse))
+  }
+
+  /// Every peer of a mapping is counted once for each session: in the mapping's line, in a permit, or some here, some there.
+  private func checkPermits(_ sessions: [UInt64: UInt32], _ inUse: Int) throws {
+    let mappings = tables.mappings
+    var counted: [UInt64: UInt32] = [:]
+    func count(_ mapping: UInt32, _ place: UInt32) {
+      let peer = PeerCount(rawValue: mappings[place].peer.plain)
+      if peer != PeerCount.none { counted[UInt64(mapping) << 32 | UInt64(peer.remote), default: 0] += peer.users }
+    }
+    for mapping in 1..<max(1, mappings.highWater) where mappings[mapping].state != MappingState.free {
+      count(mapping, mapping)
+    }
+    let permits = lanes(mappings.index).map(\.value).filter { $0 & 3 == MappingTable.permit }.map { $0 >> 2 }
+    for permit in permits {
+      let (mapping, remote) = (mappings[permit].owner, PeerCount(rawValue: mappings[permit].peer.plain).remote)
+      #expect(mappings.findPermit(mapping, remote) == permit && mappings[permit].state == MappingState.free)
+      count(mapping, permit)
+    }
+    #expect(counted == sessions)
+    #expect(mappings.places.used == inUse + permits.count && tables.words.permits.plain == UInt64(permits.count))
   }
 
   /// Every host has as many ports as it has mappings, and as many sessions as it has begun.
@@ -185,7 +201,7 @@ private struct Scan {
       #expect(tables.hosts.ports.count(of: 0x0A00_0000 | host) == 0)
     }
     #expect(tables.pools.taken(0, IPProtocol.udp) == 0 && tables.pools.taken(0, IPProtocol.icmp) == 0)
-    for pool in [tables.sessions.places, tables.mappings.places, tables.mappings.permitPlaces] {
+    for pool in [tables.sessions.places, tables.mappings.places] {
       #expect(pool.used == 0)
       var taken: Set<UInt32> = []
       var count = 0

@@ -142,16 +142,16 @@ extension Flows {
     let line = mappings[mapping]
     line.insideKey = key
     if let sides { mappings.sides[mapping] = sides }
-    line.isCounted = isCounted
+    line.marks.plain = isCounted ? MappingMark.counted : 0
     line.outsideAddress = address
     line.outsidePort = port.bigEndian
     line.filtering = filtering
     line.interface = interface
     line.planGeneration = generation
     line.head.plain = 0
-    line.littered.plain = 0
-    line.expectation = .none
     line.guest.plain = 0
+    line.expectation = .none
+    line.peer.plain = PeerCount.none.rawValue
     line.life = MappingLife(state: MappingState.live, users: 1, deadline: 0)
     let publication = mappings.publish(mapping)
     if publication == .made {
@@ -164,7 +164,8 @@ extension Flows {
     return publication == .full ? .full : publication == .contended ? .contended : .taken
   }
 
-  private mutating func allocateMapping(at tick: UInt32) -> UInt32? {
+  /// A place for a mapping, or for a permit of one.
+  mutating func allocateMapping(at tick: UInt32) -> UInt32? {
     if let mapping = mappingPlaces.take() { return mapping }
     return sweepAll(at: tick) ? mappingPlaces.take() : nil
   }
@@ -192,7 +193,7 @@ extension Flows {
     _ = walk(mapping, at: 0, until: .end)
     mappings.unpublish(mapping)
     pools.giveBack(line.pool, line.ipProtocol, line.outsidePort.bigEndian)
-    if line.isCounted { tables.hosts.ports.remove(line.insideAddress) }
+    if line.has(MappingMark.counted) { tables.hosts.ports.remove(line.insideAddress) }
     tables.words.expiredMappings.pointee.wrappingAdd(1, ordering: .relaxed)
     line.life = MappingLife(rawValue: 0)
     mappingPlaces.retire(mapping)
@@ -286,7 +287,7 @@ extension Flows {
       } else if case .few = goal {
         passed &+= 1
         if passed == 8 {
-          mappings[mapping].littered.pointee.store(1, ordering: .releasing)
+          mappings[mapping].mark(MappingMark.littered)
           return nil
         }
       }
@@ -298,53 +299,4 @@ extension Flows {
 
   /// After a session has ended: takes it out of its mapping's list, if it stands near the front.
   mutating func tidy(_ mapping: UInt32) { _ = walk(mapping, at: 0, until: .few) }
-
-  // MARK: Remote addresses of a mapping
-
-  /// True where the mapping has a live session with this remote address.
-  mutating func hasSession(_ mapping: UInt32, with remote: UInt32, at tick: UInt32) -> Bool {
-    guard let permit = mappings.findPermit(mapping, remote) else { return false }
-    let line = mappings.permit(permit)
-    let witness = line.witness.plain
-    let common = sessions.common(witness)
-    if witness != 0, common.mapping == mapping, common.remote == remote, sessions.isLive(witness, at: tick) {
-      return true
-    }
-    guard let found = walk(mapping, at: tick, until: .remote(remote)) else { return false }
-    line.witness.plain = found
-    return true
-  }
-
-  /// Counts a session of the mapping with this remote address.
-  mutating func addPermit(_ mapping: UInt32, _ remote: UInt32, _ session: UInt32) -> SessionTable.Publication {
-    if let permit = mappings.findPermit(mapping, remote) {
-      let users = mappings.permit(permit).users
-      var count = users.plain
-      while count != 0 {
-        let (isCounted, now) = users.pointee.compareExchange(
-          expected: count, desired: count &+ 1, ordering: .acquiringAndReleasing)
-        if isCounted { return .made }
-        count = now
-      }
-      return .contended
-    }
-    guard let permit = permitPlaces.take() else { return .full }
-    let line = mappings.permit(permit)
-    line.mapping = mapping
-    line.remote = remote
-    line.users.plain = 1
-    line.witness.plain = session
-    let publication = mappings.publishPermit(permit)
-    if publication == .made { return .made }
-    permitPlaces.discard(permit)
-    return publication == .full ? .full : .contended
-  }
-
-  mutating func dropPermit(_ mapping: UInt32, _ remote: UInt32) {
-    guard let permit = mappings.findPermit(mapping, remote) else { return }
-    let left = mappings.permit(permit).users.pointee.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue
-    guard left == 0 else { return }
-    mappings.unpublishPermit(permit)
-    permitPlaces.retire(permit)
-  }
 }

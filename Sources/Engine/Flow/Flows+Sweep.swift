@@ -58,8 +58,10 @@ extension Flows {
 
   private mutating func sweepMapping(_ mapping: UInt32, at tick: UInt32) {
     let line = mappings[mapping]
-    if line.littered.plain != 0 {
-      line.littered.pointee.store(0, ordering: .sequentiallyConsistent)
+    // Of a permit these words are another's.
+    guard line.state != MappingState.free else { return }
+    if line.has(MappingMark.littered) {
+      line.unmark(MappingMark.littered)
       _ = walk(mapping, at: tick, until: .end)
     }
     if line.state == MappingState.quarantined { _ = settle(mapping, at: tick) }
@@ -68,7 +70,7 @@ extension Flows {
   /// Ends everything: time jumped by more than any timeout.
   mutating func expireAll() {
     for session in 1..<max(1, sessions.highWater) { remove(session) }
-    for mapping in 1..<max(1, mappings.highWater) {
+    for mapping in 1..<max(1, mappings.highWater) where mappings[mapping].state != MappingState.free {
       _ = walk(mapping, at: 0, until: .end)
       endUnused(mapping)
     }

@@ -58,7 +58,6 @@ struct Flows {
   let worker: Int
   var sessionPlaces: PlaceCache
   var mappingPlaces: PlaceCache
-  var permitPlaces: PlaceCache
 
   init(_ tables: FlowTables, worker: Int) {
     self.tables = tables
@@ -70,7 +69,6 @@ struct Flows {
     helps = tables.region.layout.hasHelpers
     sessionPlaces = PlaceCache(tables.sessions.places, tables.quiescence, worker: worker)
     mappingPlaces = PlaceCache(tables.mappings.places, tables.quiescence, worker: worker)
-    permitPlaces = PlaceCache(tables.mappings.permitPlaces, tables.quiescence, worker: worker)
   }
 
   // MARK: Between bursts
@@ -86,7 +84,6 @@ struct Flows {
     tables.quiescence.announce(worker)
     sessionPlaces.passBurst()
     mappingPlaces.passBurst()
-    permitPlaces.passBurst()
   }
 
   /// Before a sleep, which no other worker waits for. False while places of this worker wait for others: it should not
@@ -95,8 +92,7 @@ struct Flows {
     if tables.quiescence.isAlone { return true }
     tables.quiescence.offline(worker)
     let isDone = sessionPlaces.giveAll()
-    let areMappingsDone = mappingPlaces.giveAll()
-    return permitPlaces.giveAll() && areMappingsDone && isDone
+    return mappingPlaces.giveAll() && isDone
   }
 
   // MARK: Sessions
@@ -116,11 +112,13 @@ struct Flows {
   mutating func discard(_ session: UInt32) { sessionPlaces.discard(session) }
 
   /// Lets a filled session be found. What it uses of `mapping` has been counted before; its list is joined here.
-  mutating func publish(_ session: UInt32, as word: SessionWord) -> SessionTable.Publication {
+  mutating func publish(
+    _ session: UInt32, as word: SessionWord, at tick: UInt32
+  ) -> SessionTable.Publication {
     let common = sessions.common(session)
     let mapping = common.mapping
     if mapping != 0, mappings[mapping].filtering == .addressDependent {
-      let permit = addPermit(mapping, common.remote, session)
+      let permit = addPermit(mapping, common.remote, session, at: tick)
       guard permit == .made else { return permit }
     }
     let publication = sessions.publish(session)

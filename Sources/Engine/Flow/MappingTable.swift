@@ -10,20 +10,22 @@ import Synchronization
 ///            10  remote port      UInt16  raw; 0 unless address-and-port-dependent
 ///            12  pool             UInt16  of the outside address
 ///            14  protocol         UInt8
-///            15  counted          UInt8   1: among the ports of its inside host
+///            15  marks            UInt8   MappingMark
 ///            16  outside address  UInt32  raw
 ///            20  outside port     UInt16  raw
 ///            22  filtering        UInt8   place in EndpointRule.allCases
 ///            23  kind             UInt8   of its inside key: see `MappingKind`
 ///            24  life             UInt64  MappingLife
 ///            32  head             UInt32  first of its sessions << 1; 0 = none
-///            36  littered         UInt32  1 = sessions that are over still stand in its list
+///            36  guest            UInt32  one of the hairpin sessions that go to it; 0 = none so far
 ///            40  interface        UInt16  inside interface that leads to the inside address
 ///            42  plan generation  UInt16  of the rules that it was last found right under
-///            44  link             UInt32  of the list of free places
+///            44  witness          UInt32  one of the sessions with the peer, to be looked at first. Of a free place the
+///                                         link of their list: a witness proves itself
 ///            48  expectation      UInt64  Expectation
-///            56  as the gateway   UInt8   1: the expected session's source becomes the gateway's
-///            60  guest            UInt32  one of the hairpin sessions that go to it; 0 = none so far
+///            56  peer             UInt64  PeerCount
+///
+/// A place may also be a permit of a mapping, which has a peer more: see `Permits.swift`.
 struct MappingLine {
   static let bytes = 64
   static let linkOffset = 44
@@ -46,10 +48,6 @@ struct MappingLine {
   var insidePort: UInt16 { load(8) }
   var pool: UInt16 { load(12) }
   var ipProtocol: UInt8 { load(14) }
-  var isCounted: Bool {
-    get { load(15, UInt8.self) != 0 }
-    nonmutating set { store(15, UInt8(newValue ? 1 : 0)) }
-  }
   var outsideAddress: UInt32 {
     get { load(16) }
     nonmutating set { store(16, newValue) }
@@ -76,8 +74,13 @@ struct MappingLine {
   var state: UInt32 { life.state }
   var kind: UInt8 { load(23) }
   var head: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 32) }
-  var littered: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 36) }
-  var guest: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 60) }
+  var guest: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 36) }
+  /// Of `MappingMark`.
+  var marks: UnsafeMutablePointer<Atomic<UInt8>> { shared8(line, 15) }
+  func has(_ mark: UInt8) -> Bool { marks.pointee.load(ordering: .acquiring) & mark != 0 }
+  func mark(_ mark: UInt8) { marks.pointee.bitwiseOr(mark, ordering: .acquiringAndReleasing) }
+  /// A full fence: what is looked at next is no older.
+  func unmark(_ mark: UInt8) { marks.pointee.bitwiseAnd(~mark, ordering: .sequentiallyConsistent) }
   var interface: UInt16 {
     get { load(40) }
     nonmutating set { store(40, newValue) }
@@ -105,6 +108,15 @@ struct MappingLine {
   var outsideKey: FlowKey {
     MappingTable.outsideKey(address: outsideAddress, port: outsidePort, ipProtocol: ipProtocol)
   }
+}
+
+enum MappingMark {
+  /// Among the ports of its inside host.
+  static let counted: UInt8 = 1
+  /// Sessions that are over still stand in its list.
+  static let littered: UInt8 = 2
+  /// The expected session's source becomes the gateway's.
+  static let asGateway: UInt8 = 4
 }
 
 /// State, users and latest deadline of a mapping, changed by compare-and-swap as a whole: its end is one step, and whoever
@@ -136,64 +148,31 @@ enum MappingState {
   static let ending: UInt32 = 3
 }
 
-/// Remote addresses that a mapping has sessions with, for address-dependent filtering: found by (mapping, remote).
-///
-///     offset  0  mapping  UInt32
-///             4  remote   UInt32  raw
-///             8  users    UInt32  sessions; 0 = being taken out
-///            12  witness  UInt32  one of them, to be looked at first
-///            16  link     UInt32  of the list of free places
-struct PermitLine {
-  static let bytes = 32
-  static let linkOffset = 16
-
-  let line: UnsafeMutableRawPointer
-
-  var mapping: UInt32 {
-    get { line.load(fromByteOffset: 0, as: UInt32.self) }
-    nonmutating set { line.storeBytes(of: newValue, toByteOffset: 0, as: UInt32.self) }
-  }
-  var remote: UInt32 {
-    get { line.load(fromByteOffset: 4, as: UInt32.self) }
-    nonmutating set { line.storeBytes(of: newValue, toByteOffset: 4, as: UInt32.self) }
-  }
-  var users: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 8) }
-  var witness: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 12) }
-}
-
 /// All mappings and permits, in the region, with an index of three kinds of keys in it: inside endpoints, outside
 /// endpoints, and (mapping, remote address). A handle: copies are the same table.
 struct MappingTable: @unchecked Sendable {
   let secret: HashSecret
   let index: FlowIndex
+  /// Of mappings and permits.
   let places: PlacePool
-  let permitPlaces: PlacePool
   /// Addresses of IPv6 mappings.
   let sides: MappingSides
   private let base: UnsafeMutableRawPointer
-  private let permitBase: UnsafeMutableRawPointer
 
   init(_ region: Region, secret: HashSecret) {
     self.secret = secret
     index = region.mappingIndex
     base = region.mappings
-    permitBase = region.permits
     sides = region.mappingSides
-    let capacity = UInt32(region.layout.capacity)
     places = PlacePool(
       words: region.words.start + SharedWords.mappings, base: base, placeBytes: MappingLine.bytes,
-      linkOffset: MappingLine.linkOffset, capacity: capacity)
-    permitPlaces = PlacePool(
-      words: region.words.start + SharedWords.permits, base: permitBase, placeBytes: PermitLine.bytes,
-      linkOffset: PermitLine.linkOffset, capacity: capacity)
+      linkOffset: MappingLine.linkOffset, capacity: UInt32(region.layout.capacity))
   }
 
   subscript(mapping: UInt32) -> MappingLine { MappingLine(line: base + Int(mapping) &* MappingLine.bytes) }
-  func permit(_ permit: UInt32) -> PermitLine { PermitLine(line: permitBase + Int(permit) &* PermitLine.bytes) }
 
   /// First place never used yet.
   var highWater: UInt32 { places.highWater }
-  var hasRoom: Bool { places.used < Int(places.capacity) }
 
   // The key's uppermost byte tells the kinds apart.
 
@@ -211,20 +190,13 @@ struct MappingTable: @unchecked Sendable {
     return key
   }
 
-  private static func permitKey(mapping: UInt32, remote: UInt32) -> FlowKey {
-    FlowKey(addresses: UInt64(remote) | UInt64(mapping) &<< 32, rest: 3 &<< 56)
-  }
-
   // An index value is the mapping (or the permit) with two bits that say which kind of key led to it.
   private static let inside: UInt32 = 0
   private static let outside: UInt32 = 1
-  private static let permit: UInt32 = 2
+  static let permit: UInt32 = 2
 
   private func hasInside(_ value: UInt32, _ key: FlowKey) -> Bool {
     value & 3 == Self.inside && self[value &>> 2].insideKey == key
-  }
-  private func hasPermit(_ value: UInt32, _ mapping: UInt32, _ remote: UInt32) -> Bool {
-    value & 3 == Self.permit && permit(value &>> 2).mapping == mapping && permit(value &>> 2).remote == remote
   }
 
   // MARK: Mappings
@@ -279,39 +251,5 @@ struct MappingTable: @unchecked Sendable {
     let line = self[mapping]
     index.remove(secret.hash(line.insideKey), mapping &<< 2 | Self.inside)
     index.remove(secret.hash(line.outsideKey), mapping &<< 2 | Self.outside)
-  }
-
-  // MARK: Permits
-
-  func findPermit(_ mapping: UInt32, _ remote: UInt32) -> UInt32? {
-    var candidates = index.candidates(secret.hash(Self.permitKey(mapping: mapping, remote: remote)))
-    while let value = candidates.next() {
-      if hasPermit(value, mapping, remote) { return value &>> 2 }
-    }
-    return nil
-  }
-
-  func publishPermit(_ place: UInt32) -> SessionTable.Publication {
-    let line = permit(place)
-    let (mapping, remote) = (line.mapping, line.remote)
-    let hash = secret.hash(Self.permitKey(mapping: mapping, remote: remote))
-    guard let claim = index.claim(hash) else { return .full }
-    switch index.contest(hash, claim, hasKey: { hasPermit($0, mapping, remote) }) {
-    case .clear:
-      claim.publish(place &<< 2 | Self.permit)
-      return .made
-    case .taken:
-      index.withdraw(hash, claim)
-      return .taken
-    case .contended:
-      index.withdraw(hash, claim)
-      return .contended
-    }
-  }
-
-  func unpublishPermit(_ place: UInt32) {
-    let line = permit(place)
-    index.remove(
-      secret.hash(Self.permitKey(mapping: line.mapping, remote: line.remote)), place &<< 2 | Self.permit)
   }
 }

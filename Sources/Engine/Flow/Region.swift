@@ -9,9 +9,8 @@ import CIntrinsics
 ///     words            one page of what all workers count, see `SharedWords`
 ///     session index    buckets of 64 bytes, two keys a session
 ///     sessions         places of 192 bytes, place 0 unused
-///     mapping index    buckets of 64 bytes, three keys a mapping
-///     mappings         lines of 64 bytes, line 0 unused
-///     permits          lines of 32 bytes, line 0 unused
+///     mapping index    buckets of 64 bytes, two keys a mapping
+///     mappings         lines of 64 bytes, line 0 unused: mappings, and permits of those with several peers
 ///     openings         places of 16 bytes, see `Openings`
 ///     port pools       for each outside address: bitmaps with their summaries for TCP, UDP and echo
 ///     side lines       64 bytes for each session place, where there is IPv6: see `SideTable`
@@ -20,7 +19,7 @@ import CIntrinsics
 ///     expectations     places of 64 bytes, where there is IPv6 too: see `Expectations6`
 struct RegionLayout: Equatable {
   /// To be raised with every change of what stands in the region: a region of another version is nobody's.
-  static let version: UInt32 = 6
+  static let version: UInt32 = 7
   static let pageBytes = 4096
 
   /// Sessions, and mappings too.
@@ -39,7 +38,6 @@ struct RegionLayout: Equatable {
   let sessionsOffset: Int
   let mappingIndexOffset: Int
   let mappingsOffset: Int
-  let permitsOffset: Int
   let openingsOffset: Int
   let poolsOffset: Int
   let sidesOffset: Int
@@ -55,7 +53,7 @@ struct RegionLayout: Equatable {
     self.hasIPv6 = hasIPv6
     self.hasHelpers = hasHelpers
     sessionBuckets = FlowIndex.buckets(keys: capacity * 2)
-    mappingBuckets = FlowIndex.buckets(keys: capacity * 3)
+    mappingBuckets = FlowIndex.buckets(keys: capacity * 2)
     var end = Self.pageBytes
     func part(_ bytes: Int) -> Int {
       let start = end
@@ -67,7 +65,6 @@ struct RegionLayout: Equatable {
     sessionsOffset = part((capacity + 1) * SessionTable.placeBytes)
     mappingIndexOffset = part(mappingBuckets * FlowIndex.bucketBytes)
     mappingsOffset = part((capacity + 1) * MappingLine.bytes)
-    permitsOffset = part((capacity + 1) * PermitLine.bytes)
     openingsOffset = part(Openings.capacity * Openings.placeBytes)
     poolsOffset = part(pools * PortPools.poolBytes)
     sidesOffset = part(hasIPv6 ? (capacity + 1) * SideTable.bytes : 0)
@@ -155,7 +152,7 @@ extension RegionLayout {
   }
   /// Mappings and permits with their index.
   var mappingTableBytes: Int {
-    mappingBuckets * FlowIndex.bucketBytes + (capacity + 1) * (MappingLine.bytes + PermitLine.bytes)
+    mappingBuckets * FlowIndex.bucketBytes + (capacity + 1) * MappingLine.bytes
   }
 
   /// A flow is an index of 29 bits and a direction; an index value holds two bits more.
@@ -195,7 +192,6 @@ struct Region {
     FlowIndex(start: start + layout.mappingIndexOffset, buckets: layout.mappingBuckets)
   }
   var mappings: UnsafeMutableRawPointer { start + layout.mappingsOffset }
-  var permits: UnsafeMutableRawPointer { start + layout.permitsOffset }
   var openings: UnsafeMutableRawPointer { start + layout.openingsOffset }
   var pools: UnsafeMutableRawPointer { start + layout.poolsOffset }
   var sides: SideTable { SideTable(start: start + layout.sidesOffset) }

@@ -54,7 +54,7 @@ extension UnsafeMutablePointer where Pointee == Atomic<UInt16> {
 ///
 ///     offset    0  session places    see `PlacePool`
 ///              64  mapping places
-///             128  permit places
+///             128  permits           UInt64  mapping places that are permits
 ///             192  created sessions  UInt64
 ///             200  created mappings  UInt64
 ///             208  expired mappings  UInt64
@@ -71,8 +71,8 @@ struct SharedWords {
 
   static let sessions = 0
   static let mappings = 64
-  static let permits = 128
 
+  var permits: UnsafeMutablePointer<Atomic<UInt64>> { shared64(start, 128) }
   var createdSessions: UnsafeMutablePointer<Atomic<UInt64>> { shared64(start, 192) }
   var createdMappings: UnsafeMutablePointer<Atomic<UInt64>> { shared64(start, 200) }
   var expiredMappings: UnsafeMutablePointer<Atomic<UInt64>> { shared64(start, 208) }

@@ -95,9 +95,9 @@ extension Core {
     line.life = MappingLife(
       state: isQuarantined ? MappingState.quarantined : MappingState.live, users: isQuarantined ? 0 : 1,
       deadline: life.deadline == 0 ? 0 : life.deadline &+ adopter.shift)
-    line.isCounted = tables.hosts.ports.add(line.insideAddress, limit: .max) == .counted
+    if tables.hosts.ports.add(line.insideAddress, limit: .max) == .counted { line.mark(MappingMark.counted) }
     if flows.mappings.publish(mapping) == .made { return mapping }
-    if line.isCounted { tables.hosts.ports.remove(line.insideAddress) }
+    if line.has(MappingMark.counted) { tables.hosts.ports.remove(line.insideAddress) }
     line.life = MappingLife(rawValue: 0)
     flows.pools.giveBack(pool, old.ipProtocol, port)
     flows.mappingPlaces.discard(mapping)
@@ -156,7 +156,7 @@ extension Core {
     if !interfaces[ingress].isOutside { _ = countHost(&claims, limit: .max) }
     flows.sessions.common(session).isCounted = claims.isCounted
     restore(session, old, common, origin, timeout: timeout, seen: seen)
-    guard flows.publish(session, as: Self.revived(word, timeout: timeout)) == .made else {
+    guard flows.publish(session, as: Self.revived(word, timeout: timeout), at: clock.tick) == .made else {
       abandon(claims)
       flows.discard(session)
       return report.damaged += 1

@@ -116,7 +116,7 @@ extension Core {
     let word = fill(session, draft, isHelped ? FlowKind.helped : packet.kind)
     if isHelped { flows.helper(session).clear() }
     flows.sessions.flow(session &<< 1).adjacency = adjacency
-    let publication = flows.publish(session, as: word)
+    let publication = flows.publish(session, as: word, at: clock.tick)
     guard publication == .made else {
       flows.discard(session)
       abandon(draft.claims)

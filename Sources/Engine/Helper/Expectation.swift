@@ -43,8 +43,8 @@ extension MappingLine {
     ).exchanged
   }
   var expectsAsGateway: Bool {
-    get { shared8(line, 56).plain != 0 }
-    nonmutating set { shared8(line, 56).plain = newValue ? 1 : 0 }
+    get { has(MappingMark.asGateway) }
+    nonmutating set { if newValue { mark(MappingMark.asGateway) } else { unmark(MappingMark.asGateway) } }
   }
 }
 

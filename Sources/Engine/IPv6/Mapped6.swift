@@ -127,8 +127,8 @@ extension Flows {
   mutating func hasSession(_ mapping: UInt32, with remote: IPv6Address, at tick: UInt32) -> Bool {
     let digest = sessions.secret.host(remote)
     guard hasSession(mapping, with: digest, at: tick) else { return false }
-    if let permit = mappings.findPermit(mapping, digest) {
-      let witness = mappings.permit(permit).witness.plain
+    if let place = place(of: digest, mapping) {
+      let witness = mappings[place].witness.plain
       if witness != 0, isSession(witness, of: mapping, with: remote, at: tick) { return true }
     }
     var session = firstSession(mapping)

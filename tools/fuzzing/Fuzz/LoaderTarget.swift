@@ -216,9 +216,9 @@ enum LoaderTarget {
     let layout = RegionLayout(capacity: plan.sessions, pools: 2 + PortPools.spare)
     require(layout.bytes == size, "the layout of another plan")
     let parts = [
-      layout.sessionsOffset..<layout.mappingIndexOffset, layout.mappingsOffset..<layout.permitsOffset, 0..<320,
+      layout.sessionsOffset..<layout.mappingIndexOffset, layout.mappingsOffset..<layout.openingsOffset, 0..<320,
       layout.wordsOffset..<layout.wordsOffset + 320, layout.sessionIndexOffset..<layout.sessionsOffset,
-      layout.permitsOffset..<layout.poolsOffset,
+      layout.openingsOffset..<layout.poolsOffset,
     ]
     return Good(bytes: good, copy: copy, parts: parts)
   }
