@@ -1,6 +1,6 @@
 import Glibc
 
-/// What the lab's hosts offer: a small HTTP/1.0 server on any number of ports, and UDP echo.
+/// What the lab's hosts offer: a small HTTP/1.0 server on any number of ports, and UDP echo, over IPv4 and IPv6.
 ///
 /// `GET /` tells both ends of the connection as the server sees them; `GET /bytes/N` sends N bytes of a fixed
 /// pseudo-random stream, so that a transfer can be compared without a file.
@@ -34,14 +34,24 @@ package enum LabService {
     return ports
   }
 
+  /// Of both families, or of IPv4 alone where the kernel has no IPv6.
   private static func listener(_ type: __socket_type, port: UInt16) throws -> pollfd {
-    let descriptor = socket(AF_INET, Int32(type.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
-    var on: Int32 = 1
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    let bound = withSockAddress(&address) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    let kind = Int32(type.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+    var family = AF_INET6
+    var descriptor = socket(family, kind, 0)
+    if descriptor < 0 {
+      family = AF_INET
+      descriptor = socket(family, kind, 0)
+    }
+    var (on, off): (Int32, Int32) = (1, 0)
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, size)
+    if family == AF_INET6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, size) }
+    // Family and port stand where IPv4's do, and zeros behind them are every address of either.
+    var address = sockaddr_in6()
+    address.sin6_family = sa_family_t(family)
+    address.sin6_port = port.bigEndian
+    let bound = withSockAddress(&address) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in6>.size)) }
     guard descriptor >= 0, bound == 0, type == SOCK_DGRAM || listen(descriptor, 1024) == 0 else {
       throw LabError("cannot serve port \(port): \(String(cString: strerror(errno)))")
     }
@@ -50,9 +60,10 @@ package enum LabService {
 
   private static func echoAll(_ descriptor: Int32) {
     var bytes = [UInt8](repeating: 0, count: 65536)
-    var peer = sockaddr_in()
+    // Room for either family.
+    var peer = sockaddr_in6()
     while true {
-      var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+      var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
       let count = withSockAddress(&peer) { recvfrom(descriptor, &bytes, bytes.count, 0, $0, &length) }
       guard count >= 0 else { return }
       _ = withSockAddress(&peer) { sendto(descriptor, bytes, count, 0, $0, length) }
@@ -145,16 +156,25 @@ package enum LabService {
 
   private typealias NameLookup = (Int32, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
 
+  /// "192.0.2.1:80", "[2001:db8::1]:80".
   private static func endpoint(_ connection: Int32, _ lookup: NameLookup) -> String {
-    var address = sockaddr_in()
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    var address = sockaddr_in6()
+    var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
     _ = withSockAddress(&address) { lookup(connection, $0, &length) }
-    let octets = withUnsafeBytes(of: &address.sin_addr) { $0.map { String($0) } }
-    return octets.joined(separator: ".") + ":\(UInt16(bigEndian: address.sin_port))"
+    let port = UInt16(bigEndian: address.sin6_port)
+    // An IPv4 address stands right behind the port, or at the end of a mapped one (RFC 4291 section 2.5.5.2).
+    let bytes = withUnsafeBytes(of: &address) { Array($0) }
+    let isMapped = bytes[8..<18].allSatisfy { $0 == 0 } && bytes[18..<20].allSatisfy { $0 == 0xFF }
+    let octets: [UInt8]? =
+      address.sin6_family == sa_family_t(AF_INET) ? Array(bytes[4..<8]) : isMapped ? Array(bytes[20..<24]) : nil
+    if let octets { return octets.map { String($0) }.joined(separator: ".") + ":\(port)" }
+    var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+    inet_ntop(AF_INET6, &address.sin6_addr, &text, socklen_t(text.count))
+    return "[\(String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))]:\(port)"
   }
 
   private static func withSockAddress<R>(
-    _ address: inout sockaddr_in, _ body: (UnsafeMutablePointer<sockaddr>) -> R
+    _ address: inout sockaddr_in6, _ body: (UnsafeMutablePointer<sockaddr>) -> R
   ) -> R {
     withUnsafeMutablePointer(to: &address) { $0.withMemoryRebound(to: sockaddr.self, capacity: 1, body) }
   }
