@@ -82,7 +82,7 @@ let package = Package(
     .testTarget(
       name: "LiveTests", dependencies: ["Lab", "Engine", "Capture", "Explain", "Replay", "PacketTestKit"],
       exclude: [
-        "flood.py", "fragment-flood.py", "http6.py", "ice-peer.py", "in-turn.py", "one-in-flight.py", "ring-capture.py",
+        "flood.py", "fragment-flood.py", "ice-peer.py", "in-turn.py", "one-in-flight.py", "ring-capture.py",
         "sequence.py", "tagged-echo.py",
       ],
       swiftSettings: strict),

@@ -64,21 +64,36 @@ struct CaptureAudit {
     return Array(problems.prefix(5))
   }
 
+  /// How many frames one end saw that hold these bytes anywhere.
+  func frames(at place: LabNetwork.Place, holding bytes: [UInt8]) -> Int {
+    (place == .client ? client : server).count { $0.bytes.contains(bytes) }
+  }
+
+  /// How many ICMPv6 messages of a type one end saw that hold these bytes anywhere.
+  func errors(at place: LabNetwork.Place, ofType type: UInt8, holding bytes: [UInt8] = []) -> Int {
+    (place == .client ? client : server).count { $0.icmpType6 == type && $0.bytes.contains(bytes) }
+  }
+
   /// What a port forward must not change, of each frame that one end sent and the other received.
   private func sent(by place: LabNetwork.Place) -> (sent: [String], received: [String]) {
     let (from, to) = place == .client ? (client, server) : (server, client)
     let mac = place == .client ? LabNetwork.clientMAC : LabNetwork.serverMAC
     let gateway = place == .client ? LabNetwork.lanMAC : LabNetwork.wanMAC
     return (
-      from.filter { $0.ip != nil && $0.ethernet.map { "\($0.source)" } == mac }.map { Self.kept($0, ttl: 64) },
-      to.filter { $0.ip != nil && $0.ethernet.map { "\($0.source)" } == gateway }.map { Self.kept($0, ttl: 63) }
+      from.filter { $0.isForwardable && $0.ethernet.map { "\($0.source)" } == mac }.map { Self.kept($0, ttl: 64) },
+      to.filter { $0.isForwardable && $0.ethernet.map { "\($0.source)" } == gateway }.map { Self.kept($0, ttl: 63) }
     )
   }
 
   private static func kept(_ frame: Decoded, ttl: UInt8) -> String {
-    guard let ip = frame.ip else { return "" }
-    var text = "id \(ip.identification) protocol \(ip.ipProtocol) length \(ip.totalLength) tos \(ip.typeOfService)"
-    text += " df \(ip.dontFragment) hops \(Int(ttl) - Int(ip.ttl))"
+    var text = ""
+    if let ip = frame.ip {
+      text = "id \(ip.identification) protocol \(ip.ipProtocol) length \(ip.totalLength) tos \(ip.typeOfService)"
+      text += " df \(ip.dontFragment) hops \(Int(ttl) - Int(ip.ttl))"
+    } else if let ip = frame.ip6 {
+      text = "label \(ip.trafficClassAndLabel) protocol \(ip.ipProtocol) length \(ip.totalLength)"
+      text += " hops \(Int(ttl) - Int(ip.hopLimit))"
+    }
     if let tcp = frame.tcp {
       text += " seq \(tcp.sequence) ack \(tcp.acknowledgment) \(tcp.flags) window \(tcp.window) options \(tcp.options)"
     }
@@ -97,4 +112,13 @@ extension CapturedBytes {
     }
     return frames
   }
+}
+
+extension Decoded {
+  /// A datagram that a router passes on: what neighbours (RFC 4861) and listeners (RFC 2710, 3810) say stays on its link.
+  fileprivate var isForwardable: Bool {
+    ip != nil || ip6 != nil && icmpType6.map { (130...137).contains($0) || $0 == 143 } != true
+  }
+
+  fileprivate var icmpType6: UInt8? { ip6?.ipProtocol == 58 ? bytes[body].first : nil }
 }

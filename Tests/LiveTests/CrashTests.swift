@@ -5,18 +5,21 @@ import Testing
 extension Live {
   /// What is left behind when a process is killed: nothing that the next start does not take away.
   @Suite struct CrashTests {
-    @Test("kill -9 and restart leave no nft table, address or namespace behind, and forward again")
+    @Test("kill -9 and restart leave no nft table, address or namespace behind, and forward again, both families")
     func killedGateway() throws {
-      try Rig.with("crash") { rig in
+      try Way.masqueraded.with("crash") { rig in
         let outside = LabNetwork.gatewayOutside
         let gateway = try #require(rig.gateway)
         _ = try rig.fetch(.client, "\(outside)/")
+        _ = try rig.fetch(.client, "\(Way.masqueraded.web)/")
         let namespaces = try namespaces()
         try #expect(rig.shell(.gateway, "nft list tables").isEmpty == false, "nothing keeps the kernel quiet")
         gateway.process.kill()
 
         try gateway.start()
-        #expect(try rig.fetch(.client, "\(outside)/").contains("sees client"))
+        for web in [outside, Way.masqueraded.web] {
+          #expect(try rig.fetch(.client, "\(web)/").contains("sees client"))
+        }
         let end = gateway.process.stop()
         #expect(end.succeeded, "\(end.complaint)")
         try #expect(rig.shell(.gateway, "nft list ruleset") == "")
@@ -26,15 +29,22 @@ extension Live {
       }
     }
 
-    @Test("L6 the kernel answers nothing itself while sluice runs: no reset, no ARP, no ICMP of its own")
+    @Test(
+      "L6 the kernel answers nothing itself while sluice runs: no reset, no ARP, no ICMP of its own, of either family")
     func quietKernel() throws {
-      try Rig.with("quiet") { rig in
+      try Way.masqueraded.with("quiet") { rig in
         // Packets for the gateway's own stack would make these rise.
         let before = try rig.counters(.gateway)
         _ = try? rig.shell(.client, "curl -sS --max-time 1 http://\(LabNetwork.gatewayOutside):81/")
         _ = try rig.fetch(.client, "\(LabNetwork.gatewayOutside)/")
+        _ = try? rig.shell(.client, "curl -sS --max-time 1 http://\(Way.masqueraded.at(81))/")
+        _ = try rig.fetch(.client, "\(Way.masqueraded.web)/")
         let after = try rig.counters(.gateway)
-        for name in ["IpInReceives", "IpOutRequests", "TcpOutRsts", "IcmpOutMsgs", "IpForwDatagrams"] {
+        for name in [
+          "IpInReceives", "IpOutRequests", "TcpOutRsts", "IcmpOutMsgs", "IpForwDatagrams", "Ip6InReceives",
+          "Ip6OutRequests", "Icmp6OutMsgs", "Ip6OutForwDatagrams",
+        ] {
+          #expect(after[name] != nil)
           #expect(after[name] == before[name], "\(name) rose")
         }
       }

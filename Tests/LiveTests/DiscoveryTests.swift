@@ -111,21 +111,23 @@ extension Live {
       ] { try Lab.demand(line.split(separator: " ").map(String.init)) }
     }
 
-    @Test("A21 a port scan from outside finds the configured forwards and nothing else")
-    func scan() throws {
-      try Rig.with("scan") { rig in
-        let wanted = [80, 5201, 8820, 8840] + Array(9000...9003)
-        let sink = try rig.network.start(in: .server, ["socat", "-u", "TCP-LISTEN:5201,fork", "-"])
+    @Test("A21 a port scan from outside finds the configured forwards and nothing else", arguments: Way.allCases)
+    func scan(way: Way) throws {
+      try way.with("scan") { rig in
+        let wanted = [way.isTranslated ? 80 : 8080, 5201, 8820, 8840] + Array(way.range...way.range + 3)
+        let listen = way == .ipv4 ? "TCP-LISTEN" : "TCP6-LISTEN"
+        let sink = try rig.network.start(in: .server, ["socat", "-u", "\(listen):5201,fork", "-"])
         defer { sink.stop() }
         try rig.waitForListener(.server, port: 5201)
         let found = try rig.network.demand(
           in: .client,
           [
-            "nmap", "-sS", "-Pn", "-n", "-p-", "-T5", "--min-rate", "8000", "--max-retries", "2", "-oG", "-",
-            LabNetwork.gatewayOutside,
+            "nmap", way == .ipv4 ? "-4" : "-6", "-sS", "-Pn", "-n", "-p", way == .ipv4 || isLong ? "-" : "-10000",
+            "-T5",
+            "--min-rate", "8000", "--max-retries", "2", "-oG", "-", way.outside,
           ], seconds: 120)
         let open = found.matches(of: /(\d+)\/open\//).compactMap { Int($0.1) }.sorted()
-        #expect(open == wanted, "\(found)")
+        #expect(open == wanted.sorted(), "\(found)")
         #expect(!found.contains("/closed/"), "something was refused, so something answers: \(found)")
       }
     }

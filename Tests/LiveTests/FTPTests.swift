@@ -3,33 +3,36 @@ import Lab
 import Testing
 
 extension Live {
-  /// FTP through translation: vsftpd at one end, lftp and curl at the other, and texts that become shorter on their way.
+  /// FTP of both families: vsftpd at one end, lftp and curl at the other, and commands that change their length on the way.
   @Suite struct FTPTests {
-    /// Who is inside.
-    enum Role: String, CaseIterable {
-      case client, server
+    /// Who is inside, and how the inside is known outside.
+    struct Role: CustomTestStringConvertible {
+      var isServerInside: Bool
+      var way: Way
+
+      static let all = Way.allCases.flatMap { way in [false, true].map { Role(isServerInside: $0, way: way) } }
+
+      var testDescription: String { "\(isServerInside ? "server" : "client") inside, \(way)" }
 
       /// Where the server runs and where its clients do.
-      var server: LabNetwork.Place { self == .server ? .server : .client }
-      var client: LabNetwork.Place { self == .server ? .client : .server }
+      var server: LabNetwork.Place { isServerInside ? .server : .client }
+      var client: LabNetwork.Place { isServerInside ? .client : .server }
       /// What clients connect to.
-      var address: String { self == .server ? LabNetwork.gatewayOutside : LabNetwork.client }
+      var address: String { Way.host(isServerInside ? way.outside : way.client) }
+
+      /// By how much each command of the four connections that `transfers` makes is shifted, summed up.
+      var shifts: [Int] {
+        switch (way, isServerInside) {
+        // "192,168,1,10" becomes "203,0,113,1" three times, and once "192.168.1.10" "203.0.113.1" for a client's EPRT.
+        case (.ipv4, true): [-3, 0, 0, 0]
+        case (.ipv4, false): [-3, -1, 0, 0]
+        // "2001:db8:2::10" becomes "2001:db8:1::1", "fd01:203:405:1::10" "2001:db8:b:d546::10"; 229 has no address.
+        case (.masqueraded, false): [-3, -1, 0, 0]
+        case (.prefix, false): [0, 0, 1, 3]
+        default: [0, 0, 0, 0]
+        }
+      }
     }
-
-    private static let configuration =
-      LabNetwork.configuration.replacing(
-        "from = \"lan\"\nto   = \"wan\"", with: "from = \"lan\"\nto   = \"wan\"\nhelper = \"ftp\"")
-        + """
-
-        [[forward]]
-        name     = "ftp"
-        protocol = "tcp"
-        on       = "wan"
-        ports    = "21"
-        to       = "192.168.1.10"
-        helper   = "ftp"
-
-        """
 
     private struct Status: Decodable { var events: [String: Int] }
 
@@ -57,11 +60,11 @@ extension Live {
       return try JSONDecoder().decode(T.self, from: Data(outcome.output.utf8))
     }
 
-    @Test("active and passive, with PORT, EPRT, PASV and EPSV: what arrives is what was sent", arguments: Role.allCases)
+    @Test("A1 active and passive, with PORT, EPRT, PASV and EPSV: what arrives is what was sent", arguments: Role.all)
     func transfers(role: Role) throws {
-      try Rig.with("ftp", forwarder: .sluice(Self.configuration)) { rig in
+      try role.way.with("ftp", helper: true) { rig in
         let gateway = try #require(rig.gateway)
-        try withServer(rig, in: role.server) { truth in
+        try withServer(rig, in: role.server, isIPv6: role.way != .ipv4) { truth in
           let (small, big) = (truth[0], truth[1])
           let (passive, active) = ("set ftp:passive-mode on; set ftp:prefer-epsv", "set ftp:passive-mode off")
           try #expect(lftp(rig, role, "\(passive) no", ["small", "big", "small"]) == [small, big, small])
@@ -70,7 +73,7 @@ extension Live {
           // curl says EPRT over IPv4 too.
           let fetched = try rig.shell(
             role.client,
-            "curl -sSv --fail --max-time 20 --ftp-port - ftp://\(role.address)/small 2> >(grep EPRT >&2) | sha256sum")
+            "curl -gsSv --fail --max-time 20 --ftp-port - ftp://\(role.address)/small 2> >(grep EPRT >&2) | sha256sum")
           #expect(fetched == small)
           try expectHelped(gateway, role)
           try #expect(rig.checksumErrors() == 0)
@@ -78,27 +81,27 @@ extension Live {
       }
     }
 
-    /// Each announcement of an inside host was opened, none was refused, and the shorter texts show in the shifts.
+    /// Each announcement of an inside host was opened, none was refused, and the lengths show in the shifts.
     private func expectHelped(_ gateway: LabGateway, _ role: Role) throws {
       let status: Status = try ask(gateway, ["status"])
       #expect(status.events["helper-refused"] == nil)
-      // Inside clients: three by PORT, one by EPRT. An inside server: three by PASV, one by EPSV.
+      // Inside clients: three by PORT or EPRT, one by EPRT. An inside server: three by PASV or EPSV, one by EPSV.
       #expect(status.events["helper-opened"] == 4)
       let flows: [Flow] = try ask(gateway, ["flow", "list"])
       let controls = flows.filter { $0.original.destination.hasSuffix(":21") }.compactMap(\.helper)
       #expect(controls.count == 4 && flows.compactMap(\.helper).count == 4)
-      let shifts = controls.map { role == .client ? $0.originalShift : $0.replyShift }.sorted()
-      // "192,168,1,10" becomes "203,0,113,1" three times, and once "192.168.1.10" "203.0.113.1" for the client's EPRT.
-      #expect(shifts == (role == .client ? [-3, -1, 0, 0] : [-3, 0, 0, 0]))
+      #expect(controls.map { role.isServerInside ? $0.replyShift : $0.originalShift }.sorted() == role.shifts)
     }
 
     /// vsftpd with two files, `small` and `big`, gone with the body.
-    private func withServer(_ rig: Rig, in place: LabNetwork.Place, _ body: (_ truth: [String]) throws -> Void) throws {
+    private func withServer(
+      _ rig: Rig, in place: LabNetwork.Place, isIPv6: Bool, _ body: (_ truth: [String]) throws -> Void
+    ) throws {
       let folder = try rig.shell(place, "mktemp -d")
       defer { try? FileManager.default.removeItem(atPath: folder) }
       let settings = """
-        listen=YES
-        listen_ipv6=NO
+        listen=\(isIPv6 ? "NO" : "YES")
+        listen_ipv6=\(isIPv6 ? "YES" : "NO")
         background=NO
         anonymous_enable=YES
         no_anon_password=YES

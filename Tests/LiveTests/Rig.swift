@@ -121,8 +121,8 @@ struct Rig {
   }
 
   /// 200 connections at once, opened and closed, each with its own count of bytes.
-  func expectManyConnections() throws {
-    let urls = "http://\(LabNetwork.gatewayOutside)/bytes/[100001-100200]"
+  func expectManyConnections(to address: String = LabNetwork.gatewayOutside) throws {
+    let urls = "http://\(address)/bytes/[100001-100200]"
     let report = try shell(
       .client,
       "curl -sS --fail --parallel --parallel-immediate --parallel-max 200 -o /dev/null "
@@ -136,11 +136,12 @@ struct Rig {
   }
 
   /// SHA-256 of `count` bytes that the client sent to the server through the forward of port 5201.
-  func uploadDigest(bytes count: Int) throws -> String {
-    let sink = try network.start(in: .server, ["bash", "-c", "socat -u TCP-LISTEN:5201 - | sha256sum"])
+  func uploadDigest(to address: String = LabNetwork.gatewayOutside, bytes count: Int) throws -> String {
+    let listen = address.hasPrefix("[") ? "TCP6-LISTEN" : "TCP-LISTEN"
+    let sink = try network.start(in: .server, ["bash", "-c", "socat -u \(listen):5201 - | sha256sum"])
     try waitForListener(.server, port: 5201)
     let source = "curl -sS --fail http://127.0.0.1:8000/bytes/\(count)"
-    _ = try shell(.client, "\(source) | socat -u - TCP:\(LabNetwork.gatewayOutside):5201", seconds: 120)
+    _ = try shell(.client, "\(source) | socat -u - TCP:\(address):5201", seconds: 120)
     let outcome = try sink.wait(seconds: 60)
     try #require(outcome.succeeded, "\(outcome.complaint)")
     return outcome.output.trimmingCharacters(in: .whitespacesAndNewlines)
@@ -155,10 +156,14 @@ struct Rig {
 
   // MARK: - What the kernel counted
 
-  /// A namespace's counters by name, such as `TcpInCsumErrors` (/proc/net/snmp).
+  /// A namespace's counters by name, such as `TcpInCsumErrors` (/proc/net/snmp) and `Udp6InCsumErrors` (/proc/net/snmp6).
   func counters(_ place: LabNetwork.Place) throws -> [String: Int] {
     let lines = try network.demand(in: place, ["cat", "/proc/net/snmp"]).split(separator: "\n")
     var counters: [String: Int] = [:]
+    for line in try network.demand(in: place, ["cat", "/proc/net/snmp6"]).split(separator: "\n") {
+      let words = line.split { $0 == " " || $0 == "\t" }
+      if words.count == 2 { counters[String(words[0])] = Int(words[1]) }
+    }
     for (names, values) in zip(lines, lines.dropFirst()) {
       let names = names.split(separator: " "), values = values.split(separator: " ")
       guard names.first == values.first, let group = names.first?.dropLast(), Int(values[1]) != nil else { continue }
@@ -169,7 +174,11 @@ struct Rig {
 
   /// Wrong checksums that either end's stack has seen so far.
   func checksumErrors() throws -> Int {
-    let names = ["TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors", "IpInHdrErrors"]
+    let names = [
+      "TcpInCsumErrors", "UdpInCsumErrors", "IcmpInCsumErrors", "IpInHdrErrors", "Udp6InCsumErrors",
+      "Icmp6InCsumErrors",
+      "Ip6InHdrErrors",
+    ]
     return try [LabNetwork.Place.client, .server].reduce(0) { total, place in
       let counters = try counters(place)
       return try names.reduce(total) { try $0 + #require(counters[$1]) }

@@ -75,7 +75,7 @@ struct RingAudit {
 
   private static func problems(_ record: Record) -> [String] {
     let frame = record.frame
-    guard frame.ip != nil else { return [] }
+    guard frame.ip != nil || frame.ip6 != nil else { return [] }
     var problems = frame.problems + frame.checksumProblems(isPartial: record.isPartial)
     if record.isPartial {
       if record.checksumStart != frame.body.lowerBound { problems.append("summing starts at \(record.checksumStart)") }

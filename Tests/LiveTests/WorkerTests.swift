@@ -5,16 +5,15 @@ import Testing
 extension Live {
   /// Two workers, each with rings of its own, on one table.
   @Suite struct WorkerTests {
-    private static let configuration = Rig.with(workers: 2, LabNetwork.configuration)
-
-    @Test("two workers: 200 connections at once, bulk both ways, and every frame accounted for")
-    func twoWorkers() throws {
-      try Rig.with("workers", forwarder: .sluice(Self.configuration)) { rig in
-        try rig.expectManyConnections()
-        let count = 100_000_000
+    @Test(
+      "two workers: 200 connections at once, bulk both ways, and every frame accounted for", arguments: Way.allCases)
+    func twoWorkers(way: Way) throws {
+      try way.with("workers", workers: 2) { rig in
+        try rig.expectManyConnections(to: way.web)
+        let count = way.bulk(100_000_000)
         let truth = try rig.truth(bytes: count)
-        try #expect(rig.digest(.client, LabNetwork.gatewayOutside, bytes: count) == truth)
-        try #expect(rig.uploadDigest(bytes: count) == truth)
+        try #expect(rig.digest(.client, way.web, bytes: count) == truth)
+        try #expect(rig.uploadDigest(to: Way.host(way.outside), bytes: count) == truth)
         try #expect(rig.checksumErrors() == 0)
 
         // The main thread and two workers.
