@@ -245,6 +245,7 @@ public struct Explainer: Sendable {
       case .limits: .limits
       case .interface(let index): .interface(index)
       case .route(let index): .route(index)
+      case .route6(let index): .route6(index)
       case .neighbor(let index): .neighbor(index)
       case .forward(let index): .forward(index)
       case .masquerade(let index): .masquerade(index)

@@ -88,6 +88,7 @@ extension Checker {
       areRoutesKnown = false
       return
     }
+    places[.route6(plan.routes6.count)] = fields.place
     plan.routes6.append(RoutePlan6(destination: prefix, via: hop.address, interface: hop.interface))
   }
 

@@ -18,6 +18,8 @@ public struct SettingsFile: Sendable {
     case engine
     case interface(Int)
     case route(Int)
+    /// A `[[route]]` of IPv6, which are counted by themselves.
+    case route6(Int)
     case neighbor(Int)
     case forward(Int)
     case masquerade(Int)

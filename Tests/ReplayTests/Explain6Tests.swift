@@ -35,6 +35,10 @@ import Testing
     address = "2001:db8:2::10"
     mac = "\(Station.of6(host))"
 
+    [[route]]
+    destination = "2001:db8:78::/48"
+    via = "2001:db8:2::12"
+
     [[prefix-translation]]
     on = "wan"
     inside = "fd01:203:405::/48"
@@ -108,6 +112,18 @@ import Testing
     #expect(report.candidates.contains { $0.name == "pinhole" && $0.won })
     #expect(report.steps.map(\.stage).contains("mtu") && report.text.contains("hop limit 64 becomes 63"))
     #expect(report.changes.contains { $0.field == "ipv6 hop limit" && $0.after == "63" }, "\(report.text)")
+  }
+
+  @Test func `a next hop has the line that names it: a route, a gateway, an interface's address`() throws {
+    let lines = Self.configuration.split(separator: "\n", omittingEmptySubsequences: false)
+    func place(_ line: String) -> String? { lines.firstIndex { $0 == line }.map { "sluice.toml:\($0 + 1)" } }
+    for (target, line) in [
+      ("2001:db8:78::1", "[[route]]"), (Self.server, "gateway = \"2001:db8:1::fe\""),
+      (Self.other, "address = [\"2001:db8:2::1/64\", \"fd01:203:405:1::1/64\"]"),
+    ] as [(Host6, String)] {
+      let report = try explain([(.udp(Self.host, 1, target, 2), "lan")])
+      #expect(report.nextHop?.place != nil && report.nextHop?.place == place(line), "\(report.text)")
+    }
   }
 
   @Test func `masquerade, its mapping, and who it keeps out`() throws {

@@ -3,7 +3,7 @@ public struct PlanReference: Hashable, Sendable {
   /// A section; numbers are indexes into the plan's arrays.
   public enum Part: Hashable, Sendable {
     case engine, timeouts, limits
-    case interface(Int), route(Int), neighbor(Int), forward(Int), masquerade(Int), trigger(Int)
+    case interface(Int), route(Int), route6(Int), neighbor(Int), forward(Int), masquerade(Int), trigger(Int)
   }
 
   public var part: Part

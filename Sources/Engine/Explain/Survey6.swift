@@ -190,7 +190,9 @@ extension Core {
   private func route(to hop: RouteTable6.Hop) -> PlanReference? {
     let interface = plan.interfaces[hop.interface]
     if interface.gateways6.contains(hop.address) { return PlanReference(.interface(hop.interface), "gateway") }
-    if plan.routes6.contains(where: { $0.via == hop.address && $0.interface == hop.interface }) { return nil }
+    if let index = plan.routes6.firstIndex(where: { $0.via == hop.address && $0.interface == hop.interface }) {
+      return PlanReference(.route6(index))
+    }
     return PlanReference(.interface(hop.interface), "address")
   }
 
