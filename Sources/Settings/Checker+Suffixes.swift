@@ -54,7 +54,15 @@ extension Checker {
     }
     let fitting = meant.filter { !prefixes($0, suffix.missing).isEmpty }
     if fitting.count == 1 { return fitting[0] }
-    guard meant.allSatisfy({ notes[$0].areAddressesKnown }) else { return nil }
+    // "auto" is of IPv4 alone; where addresses are unknown otherwise, their mistake is told already.
+    if fitting.isEmpty, let automatic = meant.first(where: { plan.interfaces[$0].isAutomatic }) {
+      fail(
+        piece,
+        "interface \(plan.interfaces[automatic].name) follows its device's IPv4 addresses and so has no IPv6 prefix; "
+          + "write out its addresses instead of \"auto\", or the whole address of the target")
+      return nil
+    }
+    guard meant.allSatisfy({ notes[$0].areAddressesKnown || plan.interfaces[$0].isAutomatic }) else { return nil }
     if fitting.isEmpty {
       let whose = suffix.zone.map { "interface \($0.text) has" } ?? "no inside interface has"
       fail(

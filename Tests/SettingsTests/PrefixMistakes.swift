@@ -70,6 +70,11 @@ let translation6Mistakes: [Mistake] = [
     "suffix behind an interface without IPv6", says: "interface lan has no IPv6 address with a prefix of 64 bits",
     text: six + pinhole("▸\"::10%lan/-64\"")),
   Mistake(
+    "suffix behind an interface that follows its device",
+    says: "interface lan follows its device's IPv4 addresses and so has no IPv6 prefix; write out its addresses",
+    text: twoInterfaces.replacing("\"192.168.1.1/24\"", with: "\"auto\"")
+      + pinhole("▸\"::10/-64\"").replacing("uplink", with: "wan")),
+  Mistake(
     "suffix that is the gateway itself", says: "is interface dmz's own address", text: six + pinhole("▸\"::1/-64\"")),
   Mistake(
     "two IPv6 addresses to masquerade as", says: "has an IPv6 address already; list one",
