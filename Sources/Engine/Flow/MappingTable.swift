@@ -15,20 +15,20 @@ import Synchronization
 ///            20  outside port     UInt16  raw
 ///            22  filtering        UInt8   place in EndpointRule.allCases
 ///            23  kind             UInt8   of its inside key: see `MappingKind`
-///            24  life             UInt64  MappingLife
+///            24  life             UInt64  MappingLife; of a free place its upper half links the list of free places
 ///            32  head             UInt32  first of its sessions << 1; 0 = none
 ///            36  guest            UInt32  one of the hairpin sessions that go to it; 0 = none so far
 ///            40  interface        UInt16  inside interface that leads to the inside address
 ///            42  plan generation  UInt16  of the rules that it was last found right under
-///            44  witness          UInt32  one of the sessions with the peer, to be looked at first. Of a free place the
-///                                         link of their list: a witness proves itself
+///            44  witness          UInt32  one of the sessions with the peer, to be looked at first
 ///            48  expectation      UInt64  Expectation
 ///            56  peer             UInt64  PeerCount
 ///
 /// A place may also be a permit of a mapping, which has a peer more: see `Permits.swift`.
 struct MappingLine {
   static let bytes = 64
-  static let linkOffset = 44
+  /// The deadline's: whoever comes late changes a life only from a state that is not free, and by compare-and-swap.
+  static let linkOffset = 28
 
   let line: UnsafeMutableRawPointer
 

@@ -1,21 +1,21 @@
 import Synchronization
 
 // With address-dependent filtering a mapping lets in whom it has a session with, whatever the port. The sessions of one
-// remote address are counted: in the mapping's own line, if that is the only peer it had when the first of them began;
-// else in a place of their own, a permit, found by (mapping, remote address).
+// remote address are counted: in the mapping's own line, if no other peer is counted there; else in a place of their own,
+// a permit, found by (mapping, remote address).
 //
 // A permit stands among the mappings, as a free place to whoever goes through them:
 //
 //     offset  0  mapping  UInt32
-//            24  life     UInt64  0
+//            24  life     UInt64  of a free place
 //            44  witness  UInt32  as a mapping's
 //            56  peer     UInt64  as a mapping's
 //
-// Since a peer has a session, and all but one of a mapping's have a place of their own, there are mostly no more mappings
-// and permits than sessions. More are those in quarantine, and mappings that their first peer has left.
+// Whatever counts has a session, so there are mostly no more mappings and permits than sessions. More are those in
+// quarantine, and mappings that the peer in their line has left.
 //
-// Two workers may begin to count one peer at two places. That harms nothing: no count is moved, and those who have counted
-// themselves find a place to take themselves off.
+// A peer may be counted at two places: in a permit, and in the line that has become free since. That harms nothing: no
+// count is moved, and who is counted finds a place to be taken off.
 
 /// A remote address, and how many sessions have it. One word: whoever counts itself counts itself for this address.
 ///
@@ -41,7 +41,7 @@ extension MappingLine {
     get { load(0) }
     nonmutating set { store(0, newValue) }
   }
-  var witness: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, Self.linkOffset) }
+  var witness: UnsafeMutablePointer<Atomic<UInt32>> { shared32(line, 44) }
   var peer: UnsafeMutablePointer<Atomic<UInt64>> { shared64(line, 56) }
 
   func counts(_ remote: UInt32) -> Bool { PeerCount(rawValue: peer.pointee.load(ordering: .acquiring)).counts(remote) }
@@ -138,11 +138,11 @@ extension Flows {
   ) -> SessionTable.Publication {
     let first = mappings[mapping]
     if first.count(remote) { return .made }
-    if let permit = mappings.findPermit(mapping, remote), mappings[permit].count(remote) { return .made }
     if first.begin(remote) {
       first.witness.plain = session
       return .made
     }
+    if let permit = mappings.findPermit(mapping, remote), mappings[permit].count(remote) { return .made }
     guard let permit = allocateMapping(at: tick) else { return .full }
     let line = mappings[permit]
     line.owner = mapping
