@@ -101,7 +101,7 @@ extension Core {
     if Martian.isNever(source: source, destination: destination) { return true }
     if insideAddresses[source.wire] != nil { return true }
     if outsideAddresses[source.wire] != nil, !publicTargets.contains(source.wire) { return true }
-    if interfaces.contains(where: { $0.isBroadcast(source) || $0.isBroadcast(destination) }) { return true }
+    if broadcasts.contains(source.wire) || broadcasts.contains(destination.wire) { return true }
     // Strict towards inside hosts: a source must be reached through the interface that it comes in by (RFC 3704).
     guard let hop = routes.find(source) else { return false }
     return interfaces[ingress].isOutside ? !interfaces[hop.interface].isOutside : hop.interface != ingress

@@ -164,7 +164,7 @@ extension Core {
         text = "no datagram goes from \(source) to \(destination), wherever it comes from (RFC 6890)"
       } else if let owner = insideAddresses[source.wire] ?? outsideAddresses[source.wire] {
         text = "its source \(source) is our own address, on \(name(owner))"
-      } else if interfaces.contains(where: { $0.isBroadcast(source) || $0.isBroadcast(destination) }) {
+      } else if broadcasts.contains(source.wire) || broadcasts.contains(destination.wire) {
         text = "\(source) or \(destination) is the network or broadcast address of an interface"
       } else {
         let home = routes.find(source).map { name($0.interface) } ?? "another interface"

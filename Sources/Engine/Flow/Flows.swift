@@ -1,3 +1,5 @@
+import CIntrinsics
+
 /// Sessions, mappings and outside ports of all workers: the region and what reaches into it. A handle: copies are the
 /// same tables.
 struct FlowTables: @unchecked Sendable {
@@ -96,6 +98,16 @@ struct Flows {
   }
 
   // MARK: Sessions
+
+  /// Asks for the lines of the places that a new session is likely to take, long before they are written. Those never used
+  /// before follow one another, and their page may not be there yet: place 0 is asked for in their stead.
+  func fetchPlaces() {
+    let session = sessions.flow(sessionPlaces.next &<< 1).line
+    sluice_prefetch(session)
+    sluice_prefetch(session + FlowLine.bytes)
+    sluice_prefetch(session + 2 &* FlowLine.bytes)
+    sluice_prefetch(mappings[mappingPlaces.next].line)
+  }
 
   /// The flow with this key, a mark included; one that is over by the clock is taken out on the way.
   mutating func find(_ key: FlowKey, at tick: UInt32) -> UInt32? {

@@ -54,6 +54,8 @@ struct HostTable: @unchecked Sendable {
         } else if Self.host(word) == host {
           sum &+= Self.count(word)
           if own == nil { (own, before) = (lane, word) }
+          // Without a limit the sum is of no use.
+          if limit == .max { break }
         }
       }
       guard sum < limit else { return .refused }

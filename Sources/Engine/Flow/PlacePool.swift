@@ -31,6 +31,9 @@ struct PlacePool {
 
   var used: Int { Int(truncatingIfNeeded: usedWord.plain) }
 
+  /// The place given back that is likely to be taken next: a guess; 0 for none.
+  var next: UInt32 { UInt32(truncatingIfNeeded: top.plain) }
+
   /// Counts a place as in use; false, and not counted, where that would be more than there are.
   func reserve() -> Bool {
     if usedWord.pointee.wrappingAdd(1, ordering: .relaxed).newValue <= UInt64(capacity) { return true }
@@ -100,6 +103,9 @@ struct PlaceCache {
 
   /// Places that this worker has taken out wait for other workers.
   var isWaiting: Bool { out | waiting != 0 }
+
+  /// The place given back that is likely to be taken next: a guess; 0 for none.
+  var next: UInt32 { ready != 0 ? ready : pool.next }
 
   /// A place, counted as in use; nil where there is none.
   mutating func take() -> UInt32? {

@@ -136,7 +136,7 @@ extension Core {
     guard let hop else { return noRoute(packet) }
     guard
       let index = masquerades.firstIndex(where: { $0.from == packet.ingress && $0.to == hop.interface }),
-      let address = rules.masqueradeAddress(index, of: packet.header.source, flows.sessions.secret)
+      let address = masquerades[index].address(of: packet.header.source, flows.sessions.secret)
     else { return refuse(packet.slot, .noMasquerade) }
     let draft = Draft(key: packet.key, new: packet.key, hop: hop, origin: .masquerade(index))
     if masquerades[index].excepts(packet.destination) {

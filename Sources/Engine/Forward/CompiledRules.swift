@@ -81,6 +81,13 @@ struct MasqueradeRule {
     except.deallocate()
   }
 
+  /// The outside address (raw) of an inside host: always the same one of the pool (RFC 4787 REQ-2, "paired").
+  func address(of inside: UInt32, _ secret: HashSecret) -> UInt32? {
+    guard addresses.count > 1 else { return addresses.first }
+    let choice = secret.hash(UInt64(inside), 0x7061_6972)
+    return addresses[Int(truncatingIfNeeded: choice % UInt64(addresses.count))]
+  }
+
   /// Whether a destination is sent to without translation.
   func excepts(_ destination: IPv4Address) -> Bool { except.contains { $0.contains(destination) } }
 }

@@ -137,7 +137,7 @@ extension Rules {
       let hop = routes.find(IPv4Address(wire: view.key.destination)), hop.interface == view.egress,
       interfaces[hop.interface].isOutside,
       let index = masquerades.firstIndex(where: { $0.from == view.ingress && $0.to == view.egress }),
-      let address = masqueradeAddress(index, of: view.key.source, view.secret)
+      let address = masquerades[index].address(of: view.key.source, view.secret)
     else { return .cut }
     let isException = masquerades[index].excepts(IPv4Address(wire: view.key.destination))
     guard isException ? isUntranslated(view) : sendsByMasquerade(view, index, address) else { return .cut }
@@ -218,7 +218,7 @@ extension Rules {
     }
     if let own { return (own, address) }
     guard let index = masquerade(from: interface, as: address),
-      let paired = masqueradeAddress(index, of: key.source, secret)
+      let paired = masquerades[index].address(of: key.source, secret)
     else { return nil }
     return (index, paired)
   }
@@ -226,14 +226,6 @@ extension Rules {
   /// The masquerade by which hosts behind an inside interface have this outside address (raw; of IPv6 its number).
   func masquerade(from interface: Int, as address: UInt32) -> Int? {
     masquerades.firstIndex { $0.from == interface && ($0.addresses.contains(address) || $0.number6 == address) }
-  }
-
-  /// The outside address (raw) of an inside host: always the same one of the pool (RFC 4787 REQ-2, "paired").
-  func masqueradeAddress(_ index: Int, of inside: UInt32, _ secret: HashSecret) -> UInt32? {
-    let addresses = masquerades[index].addresses
-    guard addresses.count > 1 else { return addresses.first }
-    let choice = secret.hash(UInt64(inside), 0x7061_6972)
-    return addresses[Int(truncatingIfNeeded: choice % UInt64(addresses.count))]
   }
 
   /// Whether a protocol without ports may go out.

@@ -57,9 +57,4 @@ struct Interface {
 
   /// The prefix that an address is on the link by.
   func prefix(of address: IPv4Address) -> IPv4Prefix? { prefixes.first { $0.contains(address) } }
-
-  /// Network or directed broadcast address of one of the prefixes.
-  func isBroadcast(_ address: IPv4Address) -> Bool {
-    prefixes.contains { $0.length <= 30 && ($0.network == address || $0.last == address) }
-  }
 }

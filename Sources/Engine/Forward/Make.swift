@@ -100,6 +100,7 @@ extension Core {
       abandon(draft.claims)
       return tooBig(packet, adjacency)
     }
+    flows.fetchPlaces()
     if let reason = admit(&draft.claims, packet.kind, on: packet.ingress) {
       abandon(draft.claims)
       return refuseNew(packet, reason)
@@ -116,6 +117,7 @@ extension Core {
     let word = fill(session, draft, isHelped ? FlowKind.helped : packet.kind)
     if isHelped { flows.helper(session).clear() }
     flows.sessions.flow(session &<< 1).adjacency = adjacency
+    foreseeReplies(session)
     let publication = flows.publish(session, as: word, at: clock.tick)
     guard publication == .made else {
       flows.discard(session)
@@ -258,7 +260,10 @@ extension Core {
     if draft.remote == 0 { draft.remote = draft.key.destination }
     guard draft.hasPorts else { return settleAddress(&draft, rules.addressOfOther(draft.key, address, index)) }
     // The target of a one-to-one forward sends from the forward's outside endpoint.
-    if let outside = rules.outboundEndpoint(draft.key, index, address) {
+    // The rules are copied to be asked, and mostly there is nothing to ask.
+    if forwards.findOutbound(draft.key.source, draft.key.ipProtocol, draft.key.sourcePort.bigEndian) != nil,
+      let outside = rules.outboundEndpoint(draft.key, index, address)
+    {
       draft.setSource(outside.address, outside.port)
       return isFree(draft) ? nil : .noPort
     }

@@ -22,6 +22,8 @@ public struct Rules: @unchecked Sendable {
   let outsideAddresses: AddressTable
   /// Inside interfaces' own addresses -> interface.
   let insideAddresses: AddressTable
+  /// Network and directed broadcast addresses of all interfaces.
+  let broadcasts: AddressTable
   /// Our own IPv6 addresses, but for link-local ones -> interface.
   let own6: [IPv6Address: Int]
   /// Targets that have their outside address themselves (a forward that changes the port alone): they send from an
@@ -73,6 +75,9 @@ public struct Rules: @unchecked Sendable {
       copying: plan.masquerades.map { MasqueradeRule($0, own: interfaces[$0.to]) })
     outsideAddresses = AddressTable(plan.addresses(of: .outside))
     insideAddresses = AddressTable(plan.addresses(of: .inside))
+    let linked = plan.interfaces.flatMap(\.addresses).filter { $0.length <= 30 }
+    broadcasts = AddressTable(
+      [UInt32: Int](linked.flatMap { [($0.network.wire, 0), ($0.last.wire, 0)] }, uniquingKeysWith: { $1 }))
     let own = Set(plan.interfaces.flatMap { $0.addresses.map(\.address) })
     publicTargets = AddressTable(
       [UInt32: Int](
@@ -108,6 +113,7 @@ public struct Rules: @unchecked Sendable {
     masquerades.deallocate()
     outsideAddresses.release()
     insideAddresses.release()
+    broadcasts.release()
     publicTargets.release()
     defaultPool.deallocate()
     triggers.release()
@@ -158,6 +164,7 @@ extension Core {
   var forwards: ForwardTable { rules.forwards }
   var outsideAddresses: AddressTable { rules.outsideAddresses }
   var insideAddresses: AddressTable { rules.insideAddresses }
+  var broadcasts: AddressTable { rules.broadcasts }
   var publicTargets: AddressTable { rules.publicTargets }
   var forwardRules: UnsafeBufferPointer<ForwardRule> { rules.forwardRules }
   var masquerades: UnsafeBufferPointer<MasqueradeRule> { rules.masquerades }

@@ -172,7 +172,7 @@ extension Rules {
   func serves(_ trigger: Int, _ host: UInt32, at address: UInt32, _ secret: HashSecret) -> Bool {
     let from = plan.triggers[trigger].from
     guard let index = masquerade(from: from, as: address) else { return false }
-    return masqueradeAddress(index, of: host, secret) == address
+    return masquerades[index].address(of: host, secret) == address
       && routes.find(IPv4Address(wire: host))?.interface == from
   }
 }

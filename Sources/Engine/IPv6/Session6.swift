@@ -140,6 +140,7 @@ extension Core {
       abandon(draft.claims)
       return tooBig(packet, adjacency)
     }
+    flows.fetchPlaces()
     let secret = flows.sessions.secret
     draft.claims.host = secret.host(packet.source)
     draft.remote = secret.host(interfaces[packet.ingress].isOutside ? packet.source : packet.destination)
@@ -156,6 +157,7 @@ extension Core {
       session, packet.key, from: packet.source, to: packet.destination, draft, isHelped ? FlowKind.helped : packet.kind)
     if isHelped { flows.helper(session).clear() }
     flows.sessions.flow(session &<< 1).adjacency = adjacency
+    foreseeReplies6(session)
     let publication = flows.publish(session, as: word, at: clock.tick)
     guard publication == .made else {
       flows.discard(session)
@@ -288,6 +290,15 @@ extension Core {
   }
 
   /// A flow's adjacency, looked up the first time that it is needed: replies leave by the interface of arrival.
+  /// See `foreseeReplies`.
+  private func foreseeReplies6(_ session: UInt32) {
+    let egress = Int(flows.sessions.flow(session &<< 1).key.scope)
+    guard let hop = routes6.find(flows.sessions.sides.source(session &<< 1), over: egress) else { return }
+    let address = interfaces[egress].isRawIP ? IPv6Address.unspecified : hop.address
+    flows.sessions.flow(session &<< 1 | 1).adjacency =
+      adjacencies.find(egress: UInt16(truncatingIfNeeded: egress), address: address) ?? 0
+  }
+
   mutating func settleAdjacency6(_ flow: UInt32) -> UInt16? {
     let line = flows.sessions.flow(flow)
     if line.adjacency != 0 { return line.adjacency }

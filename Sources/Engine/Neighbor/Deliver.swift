@@ -57,6 +57,16 @@ extension Core {
     return found
   }
 
+  /// Gives a new session's replies their adjacency if it is known, so that the first of them is the burst loop's. None is
+  /// made for it: a source that nobody answers to is no neighbour.
+  func foreseeReplies(_ session: UInt32) {
+    let reply = flows.sessions.flow(session &<< 1 | 1)
+    let egress = Int(flows.sessions.flow(session &<< 1).key.scope)
+    guard let hop = routes.find(IPv4Address(wire: reply.newDestination), over: egress) else { return }
+    let address = interfaces[egress].isRawIP ? 0 : hop.address.wire
+    reply.adjacency = adjacencies.find(egress: UInt16(truncatingIfNeeded: egress), address: address) ?? 0
+  }
+
   // MARK: Sending
 
   /// Sends a received frame, rewritten already, or holds it. `untranslated` lets its sender be told if that fails.
