@@ -84,6 +84,20 @@ public struct FrameSlot {
     set { tag16 = newValue }
   }
 
+  /// The key is one of TCP: a look at one byte of `rest`, which the compiler does not make of a comparison of the word.
+  @inline(__always)
+  static func isTCP(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {
+    UnsafeRawPointer(slot).load(fromByteOffset: protocolOffset, as: UInt8.self) == IPProtocol.tcp
+  }
+  static let protocolOffset = 62
+
+  /// `tag16` in the lower half, and what is behind it: loaded as the tag match takes it.
+  @inline(__always)
+  static func tagWord(_ slot: UnsafeMutablePointer<FrameSlot>) -> UInt32 {
+    UInt32(littleEndian: UnsafeRawPointer(slot).loadUnaligned(fromByteOffset: tag16Offset, as: UInt32.self))
+  }
+  static let tag16Offset = 46
+
   /// No tag in the metadata, a finished checksum, one segment: nothing in the eight bytes from `tag` on.
   @inline(__always)
   static func isBare(_ slot: UnsafeMutablePointer<FrameSlot>) -> Bool {

@@ -123,25 +123,30 @@ extension Forwarder {
     let end = slots + count
     while slot < end {
       defer { slot += 1 }
-      if slot.pointee.shape == .notFast { continue }
-      let tag = slot.pointee.tag16
+      if _slowPath(slot.pointee.shape == .notFast) { continue }
+      let tag = FrameSlot.tagWord(slot)
       var bucket = buckets + Int(slot.pointee.place) &<< 6
       var lanes = sluice_match10(bucket, tag)
-      if lanes == 0, FlowIndex.overflow(bucket) != 0 {
-        bucket = secondBucket(slot)
-        lanes = sluice_match10(bucket, tag)
-      }
-      if lanes == 0 {
-        slot.pointee.shape = .notFast
-        continue
+      if _slowPath(lanes == 0) {
+        if FlowIndex.overflow(bucket) != 0 {
+          bucket = secondBucket(slot)
+          lanes = sluice_match10(bucket, tag)
+        }
+        if lanes == 0 {
+          slot.pointee.shape = .notFast
+          continue
+        }
       }
       // 0, which a lane has that is not published yet, is a flow too here: one that has no packet's key.
       let flow = FlowIndex.value(bucket, lanes.trailingZeroBitCount)
-      let first = flow &>> 1 &* 3
-      slot.pointee.place = first &+ flow & 1
+      let first = Int(flow &>> 1) &* 3
+      let line = first &+ Int(flow & 1)
+      slot.pointee.place = UInt32(truncatingIfNeeded: line)
       slot.pointee.direction = UInt16(truncatingIfNeeded: flow & 1)
-      sluice_prefetch(sessions + Int(slot.pointee.place) &<< 6)
-      sluice_prefetch(sessions + Int(first) &<< 6 + 2 &* FlowLine.bytes)
+      sluice_prefetch(sessions + line &<< 6)
+      if FrameSlot.isTCP(slot) {
+        sluice_prefetch(sessions + first &<< 6 + 2 &* FlowLine.bytes)
+      }
     }
   }
 
@@ -210,7 +215,9 @@ extension Forwarder {
   private static func forward(_ slot: UnsafeMutablePointer<FrameSlot>, _ pass: Pass) -> Bool {
     if slot.pointee.shape == .usualIPv4 { return forwardIPv4(slot, pass, network: 14, isUsual: true) }
     // Asked for by the key first: else the compiler makes one decision of the two, and asks for IPv6 before IPv4.
-    return slot.pointee.rest & FlowKey.isIPv6 != 0 && slot.pointee.shape == .usualIPv6
+    // And the shape is read again, so that IPv4 compares it where it stands.
+    let kept = sluice_kept(slot).assumingMemoryBound(to: FrameSlot.self)
+    return slot.pointee.rest & FlowKey.isIPv6 != 0 && kept.pointee.shape == .usualIPv6
       && forwardIPv6(slot, pass, network: 14, isUsual: true)
   }
 
@@ -241,8 +248,9 @@ extension Forwarder {
     let flow = pass.flow(slot)
     let total = Int(ip.big16(2))
     let key = FlowKey(addresses: ip.raw64(IPv4Header.sourceOffset), rest: slot.pointee.rest)
-    guard flow.hasKey(key), flow.planGeneration == pass.generation else { return false }
-    let adjacency = pass.adjacency(of: flow)
+    let route = pass.route(of: flow)
+    guard flow.hasKey(key), pass.isCurrent(route) else { return false }
+    let adjacency = pass.adjacency(route)
     guard ip.byte(IPv4Header.ttlOffset) > 1, canTake(slot, adjacency, network, pass.tick, isUsual: isUsual) else {
       return false
     }
@@ -276,8 +284,7 @@ extension Forwarder {
     _ flow: FlowLine, _ direction: UInt16, _ transport: UnsafeMutableRawPointer, length: Int, isPartial: Bool,
     _ tick: UInt32
   ) -> Bool {
-    let kind = flow.kind
-    if kind == FlowKind.tcp {
+    if flow.kind == FlowKind.tcp {
       // Constants for the direction: the places of its words are then known.
       let isTaken =
         direction == 0
@@ -287,6 +294,8 @@ extension Forwarder {
       return true
     }
     guard flow.isLive(for: flow.timeout, at: tick) else { return false }
+    // Read again, for it is compared where it stands then: TCP has not had to load it.
+    let kind = FlowLine(sluice_kept(flow.line)).kind
     if kind == FlowKind.udp {
       Rewrite.applyUDP(flow, transport, isPartial: isPartial)
     } else {
@@ -349,7 +358,8 @@ struct Finder {
 struct Pass {
   var tick: UInt32
   var tickUp: UInt32
-  let generation: UInt16
+  /// In the upper half.
+  let generation: UInt32
   let sessions: UnsafeMutableRawPointer
   let sides: UnsafeMutableRawPointer
   let adjacencies: UnsafeMutableRawPointer
@@ -358,7 +368,7 @@ struct Pass {
   init(_ forwarder: borrowing Forwarder) {
     tick = forwarder.core.pointee.clock.tick
     tickUp = forwarder.core.pointee.clock.tickUp
-    generation = forwarder.core.pointee.generation
+    generation = UInt32(forwarder.core.pointee.generation) &<< 16
     sessions = forwarder.sessionBase
     sides = forwarder.sideBase
     adjacencies = forwarder.adjacencyBase
@@ -370,9 +380,17 @@ struct Pass {
     FlowLine(sluice_kept(sessions + Int(slot.pointee.place) &<< 6))
   }
 
+  /// A flow's adjacency, and above it how its generation differs from the current one.
   @inline(__always)
-  func adjacency(of flow: FlowLine) -> Adjacency {
-    Adjacency(sluice_kept(adjacencies + Int(flow.adjacency) &* Adjacency.bytes))
+  func route(of flow: FlowLine) -> UInt32 { flow.route ^ generation }
+
+  /// The flow was last found right under the current rules.
+  @inline(__always)
+  func isCurrent(_ route: UInt32) -> Bool { route <= UInt16.max }
+
+  @inline(__always)
+  func adjacency(_ route: UInt32) -> Adjacency {
+    Adjacency(sluice_kept(adjacencies + Int(route) &* Adjacency.bytes))
   }
 }
 

@@ -112,7 +112,7 @@ import CIntrinsics
     }
     place = 0
     while place < count {
-      let hash = hashes[place], tag = FlowIndex.tag(hash)
+      let hash = hashes[place], tag = UInt32(FlowIndex.tag(hash))
       var bucket = index.first(hash)
       var lanes = sluice_match10(bucket, tag)
       if lanes == 0, FlowIndex.overflow(bucket) != 0 {

@@ -113,6 +113,9 @@ import Testing
     #expect(MemoryLayout<FrameSlot>.size == 64)
     #expect(MemoryLayout<FrameSlot>.offset(of: \.tag) == FrameSlot.tagOffset)
     #expect(MemoryLayout<FrameSlot>.offset(of: \.offload) == FrameSlot.tagOffset + 4)
+    #expect(MemoryLayout<FrameSlot>.offset(of: \.tag16) == FrameSlot.tag16Offset)
+    // Bits 48-55 of the key's second word.
+    #expect(MemoryLayout<FrameSlot>.offset(of: \.rest) == FrameSlot.protocolOffset - 6)
     #expect(MemoryLayout<OffloadHeader>.offset(of: \.segmentSize) == 4)
   }
 

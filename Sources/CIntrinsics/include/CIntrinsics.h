@@ -21,12 +21,13 @@ static inline __attribute__((always_inline)) void *_Nonnull sluice_kept(void *_N
   return address;
 }
 
-/* Compare the ten 16-bit lanes at `lanes` (16-byte aligned, 32 bytes readable) with `tag`: bit i is set when lane i is
-   equal. */
-static inline __attribute__((always_inline)) uint32_t sluice_match10(const void *_Nonnull lanes, uint16_t tag) {
+/* Compare the ten 16-bit lanes at `lanes` (16-byte aligned, 32 bytes readable) with the lower half of `tag_word`: bit i
+   is set when lane i is equal. */
+static inline __attribute__((always_inline)) uint32_t sluice_match10(const void *_Nonnull lanes, uint32_t tag_word) {
 #if defined(SLUICE_THREAD_SANITIZER)
   /* Workers write tags while others look: the sanitizer must see loads that are atomic. */
   const uint32_t *pair = (const uint32_t *)lanes;
+  uint16_t tag = (uint16_t)tag_word;
   uint32_t found = 0;
   for (uint32_t i = 0; i < 5; i++) {
     uint32_t tags = __atomic_load_n(pair + i, __ATOMIC_RELAXED);
@@ -35,14 +36,15 @@ static inline __attribute__((always_inline)) uint32_t sluice_match10(const void 
   return found;
 #elif defined(__SSE2__)
   /* Of the second half only two lanes are tags. */
-  __m128i wanted = _mm_set1_epi16((short)tag);
+  __m128i wanted = _mm_shufflelo_epi16(_mm_cvtsi32_si128((int)tag_word), 0);
+  wanted = _mm_shuffle_epi32(wanted, 0);
   __m128i low = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)lanes), wanted);
   __m128i high = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)lanes + 1), wanted);
   return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high)) & 0x3FF;
 #else
   const uint16_t *lane = (const uint16_t *)lanes;
   uint32_t found = 0;
-  for (uint32_t i = 0; i < 10; i++) found |= (uint32_t)(lane[i] == tag) << i;
+  for (uint32_t i = 0; i < 10; i++) found |= (uint32_t)(lane[i] == (uint16_t)tag_word) << i;
   return found;
 #endif
 }

@@ -89,7 +89,7 @@ struct FlowIndex {
       tag = FlowIndex.tag(hash)
       bucket = index.first(hash)
       other = index.second(hash)
-      lanes = sluice_match10(bucket, tag)
+      lanes = sluice_match10(bucket, UInt32(tag))
       isLast = other == bucket || FlowIndex.overflow(bucket) == 0
     }
 
@@ -99,7 +99,7 @@ struct FlowIndex {
           if isLast { return nil }
           isLast = true
           bucket = other
-          lanes = sluice_match10(bucket, tag)
+          lanes = sluice_match10(bucket, UInt32(tag))
         }
         let lane = lanes.trailingZeroBitCount
         lanes &= lanes &- 1
@@ -178,7 +178,7 @@ struct FlowIndex {
     _ bucket: UnsafeMutableRawPointer, _ offset: Int, _ tag: UInt16, _ claim: Claim, _ own: Claim?,
     _ hasKey: (UInt32) -> Bool
   ) -> Contest {
-    var lanes = sluice_match10(bucket, tag)
+    var lanes = sluice_match10(bucket, UInt32(tag))
     while lanes != 0 {
       let lane = lanes.trailingZeroBitCount
       lanes &= lanes &- 1
@@ -218,7 +218,7 @@ struct FlowIndex {
   }
 
   private func lane(_ bucket: UnsafeMutableRawPointer, _ hash: UInt64, _ value: UInt32) -> Int? {
-    var lanes = sluice_match10(bucket, Self.tag(hash))
+    var lanes = sluice_match10(bucket, UInt32(Self.tag(hash)))
     while lanes != 0 {
       let lane = lanes.trailingZeroBitCount
       if Self.value(bucket, lane) == value { return lane }

@@ -93,6 +93,9 @@ struct FlowLine {
     get { shared16(line, 34).plain }
     nonmutating set { shared16(line, 34).plain = newValue }
   }
+  /// Both in one word: the plan generation in the upper half.
+  @inline(__always)
+  var route: UInt32 { UInt32(littleEndian: shared32(line, 32).plain) }
   @inline(__always)
   var generation: UInt16 {
     get { shared16(line, 36).plain }

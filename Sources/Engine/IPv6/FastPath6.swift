@@ -48,13 +48,14 @@ extension Forwarder {
     let ip = slot.pointee.bytes + network
     let flow = pass.flow(slot)
     let side = SideTable.line(pass.sides, slot.pointee.flow)
-    guard flow.key.rest == slot.pointee.rest, flow.planGeneration == pass.generation,
+    let route = pass.route(of: flow)
+    guard flow.key.rest == slot.pointee.rest, pass.isCurrent(route),
       SideTable.matches(side, ip + IPv6Header.sourceOffset)
     else { return false }
     let transport = ip + IPv6Header.length
     let total = IPv6Header(ip).totalLength
     let length = total &- IPv6Header.length
-    let adjacency = pass.adjacency(of: flow)
+    let adjacency = pass.adjacency(route)
     guard ip.byte(IPv6Header.hopLimitOffset) > 1, canTake(slot, adjacency, network, pass.tick, isUsual: isUsual) else {
       return false
     }
