@@ -127,6 +127,8 @@ public enum EngineBench {
       throw EngineBenchError(description: "\(error)")
     }
     defer { state.release() }
+    // As the gateway has them.
+    state.takePages()
     let team = UnsafeMutablePointer<WorkerTask>.allocate(capacity: options.workers)
     let gate = UnsafeMutablePointer<pthread_barrier_t>.allocate(capacity: 1)
     defer {

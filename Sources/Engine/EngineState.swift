@@ -86,6 +86,10 @@ public struct EngineState: @unchecked Sendable {
   /// For any thread, until `release`.
   public var gauge: TableGauge { TableGauge(tables: place.pointee.tables) }
 
+  /// Takes all memory of the tables now. Without it the kernel gives each page when it is first written to, and that packet
+  /// waits for it.
+  public func takePages() { place.pointee.tables.region.takePages() }
+
   /// Gives all memory back, after the last forwarder has ended.
   public func release() {
     place.pointee.release()

@@ -67,6 +67,8 @@ struct CrewEngines: ~Copyable {
     let plan = complete.plan
     let state = try EngineState(
       plan: plan, seed: seed, clock: monotonicTime(), store: store, workers: plan.workers)
+    // A state file has its room already, but no page of it is mapped.
+    if store != nil { state.takePages() }
     let forwarders = UnsafeMutablePointer<Forwarder>.allocate(capacity: plan.workers)
     // The first one settles what all share.
     for worker in 0..<plan.workers {

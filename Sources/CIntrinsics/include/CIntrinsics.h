@@ -52,6 +52,8 @@ static inline __attribute__((always_inline)) uint32_t sluice_match10(const void 
 /* `bytes` (whole pages) of zeroed memory from the kernel, page-aligned, touched only when used, in huge pages where it is
    large and the kernel has some; NULL when there is no room. */
 void *_Nullable sluice_pages(size_t bytes);
+/* Has the kernel give all of them now, huge or small, in place of one at each first touch. */
+void sluice_take_pages(void *_Nonnull pages, size_t bytes);
 void sluice_release_pages(void *_Nonnull pages, size_t bytes);
 
 #endif

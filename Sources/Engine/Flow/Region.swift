@@ -180,6 +180,9 @@ struct Region {
     self.layout = layout
   }
 
+  /// Has the kernel give all pages now: no packet waits for one then.
+  func takePages() { sluice_take_pages(start, (layout.bytes + 4095) & ~4095) }
+
   func release() { pages?.release() }
 
   var header: RegionHeader { RegionHeader(start: start) }
