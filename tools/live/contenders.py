@@ -190,6 +190,13 @@ class SluiceAuto(Sluice):
   name, title, engine = "sluice-auto", 'Sluice, ring = "auto"', 'ring = "auto"'
 
 
+class SluiceSpinning(Sluice):
+  """It never sleeps, on a core of its own: for the round trip, since on two cores the rest is slowed by it."""
+  name, title = "sluice-spinning", "Sluice, pinned and spinning"
+  engine = "spin-microseconds = 1_000_000\ncores = [1]"
+  kinds = {"round-trip"}
+
+
 class Mirror(Wire):
   name, title = "mirror", "Sluice without its engine: the floor"
 
@@ -205,7 +212,7 @@ def everyone(network, program):
   """All of them, in the order of the report."""
   return [Route(network), Nft(network), HAProxy(network), Nginx(network), Socat(network), Testpmd(network),
           Mirror(network, program), Sluice(network, program), SluiceThroughput(network, program),
-          SluiceAuto(network, program)]
+          SluiceAuto(network, program), SluiceSpinning(network, program)]
 
 
 def await_path(contender, seconds=15):
