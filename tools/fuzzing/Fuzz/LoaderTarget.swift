@@ -116,14 +116,10 @@ enum LoaderTarget {
     var tuples: Set<[UInt64]> = []
     for session in sessions {
       for way in [session.original, session.reply] {
-        let tuple = [
-          UInt64(session.ipProtocol), UInt64(way.interface),
-          UInt64(way.source.address.value) << 16
-            | UInt64(way.source.port), UInt64(way.destination.address.value) << 16 | UInt64(way.destination.port),
-        ]
+        let tuple = [UInt64(session.ipProtocol), UInt64(way.interface), way.source.number, way.destination.number]
         require(tuples.insert(tuple).inserted, "two sessions share \(way.source) > \(way.destination)")
       }
-      let ends = [session.original.destination, session.reply.destination].map(\.address.value)
+      let ends = [session.original.destination, session.reply.destination].map(\.ipv4)
       require(ends.contains { $0 >> 8 == Stage.outside >> 8 }, "\(session) has no end of ours")
     }
   }
@@ -156,15 +152,15 @@ enum LoaderTarget {
         case 6:
           forwarder.play(
             .tcp(
-              from: source.address.value, source.port, to: destination.address.value, destination.port, flags: 16,
+              from: source.ipv4, source.port, to: destination.ipv4, destination.port, flags: 16,
               sequence: 1, acknowledgment: 1), on: way.interface, at: start)
         case 17:
           forwarder.play(
-            .udp(from: source.address.value, source.port, to: destination.address.value, destination.port),
+            .udp(from: source.ipv4, source.port, to: destination.ipv4, destination.port),
             on: way.interface, at: start)
         default:
           forwarder.play(
-            .ping(from: source.address.value, source.port, to: destination.address.value), on: way.interface, at: start)
+            .ping(from: source.ipv4, source.port, to: destination.ipv4), on: way.interface, at: start)
         }
       }
     }
@@ -247,4 +243,15 @@ enum LoaderTarget {
     first.play(.tcp(from: Stage.host(10), 4005, to: outside + 4, 22, flags: 2, sequence: 9), on: Stage.lan, at: now)
     first.play(Datagram(47, from: client, to: outside + 4, [0, 0, 8, 0, 1, 2]), on: Stage.wan, at: now)
   }
+}
+
+extension SessionEnd {
+  /// The address: of a gateway that speaks no IPv6 there is no other.
+  fileprivate var ipv4: UInt32 {
+    guard case .v4(let address) = address else { fatalError("broken: a session of \(address) without IPv6") }
+    return address.value
+  }
+
+  /// Address and port.
+  fileprivate var number: UInt64 { UInt64(ipv4) << 16 | UInt64(port) }
 }
