@@ -83,7 +83,8 @@ extension Checker {
         fail(except, "except leaves no port of this forward; leave at least one, or write enabled = false")
       }
     }
-    draft.isGood = errors.count == errorsBefore
+    // What is missing because its line is no TOML has been told already, and is no mistake of the forward.
+    draft.isGood = errors.count == errorsBefore && outside != nil && ports != nil && targets != nil
     drafts.append(draft)
   }
 
