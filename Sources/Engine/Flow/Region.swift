@@ -181,7 +181,7 @@ struct Region {
   }
 
   /// Has the kernel give all pages now: no packet waits for one then.
-  func takePages() { sluice_take_pages(start, (layout.bytes + 4095) & ~4095) }
+  func takePages() { sluice_take_pages(start, layout.bytes) }
 
   func release() { pages?.release() }
 

@@ -2,26 +2,13 @@ import Engine
 import PacketTestKit
 import Testing
 
-/// Two TCP stacks that speak FTP over IPv6 through a gateway: `FTPTalk` for the other family.
-final class FTPTalk6 {
-  typealias End = FTPTalk.End
-
+/// FTP over IPv6.
+final class FTPTalk6: FTPConversation {
   struct Endpoint: Equatable {
     var host: Host6
     var port: UInt16
 
     init(_ host: Host6, _ port: UInt16) { (self.host, self.port) = (host, port) }
-  }
-
-  /// One stack.
-  struct Stack {
-    var own: Endpoint
-    /// As it knows the other one.
-    var peer: Endpoint
-    var interface: String
-    /// Its next number, and the next that it waits for.
-    var next: UInt32
-    var heard: UInt32 = 0
   }
 
   /// How the inside host is known outside.
@@ -48,7 +35,7 @@ final class FTPTalk6 {
   static let router: Host6 = "2001:db8:1::fe"
 
   var gateway: TestGateway
-  private var ends: [Stack]
+  var ends: [FTPStack<Endpoint>]
 
   init(_ gateway: TestGateway, client: Stack, server: Stack) {
     self.gateway = gateway
@@ -71,11 +58,6 @@ final class FTPTalk6 {
       server: Stack(own: Endpoint(way.inside, 21), peer: Endpoint(peer, port), interface: "lan", next: 5_000_000))
   }
 
-  subscript(_ end: End) -> Stack {
-    get { ends[end.rawValue] }
-    set { ends[end.rawValue] = newValue }
-  }
-
   /// The segment that is due.
   func segment(_ end: End, _ flags: TCPHeader.Flags = .ack, _ text: String = "") -> Datagram6 {
     let own = self[end]
@@ -84,76 +66,24 @@ final class FTPTalk6 {
       acknowledgment: flags.contains(.ack) ? own.heard : 0, text)
   }
 
-  func open(sourceLocation: SourceLocation = #_sourceLocation) {
-    for (end, flags) in [(End.client, TCPHeader.Flags.syn), (.server, [.syn, .ack]), (.client, .ack)] {
-      let got = offer(segment(end, flags), from: end, sourceLocation: sourceLocation)
-      guard let tcp = got.last?.decoded.tcp else { return }
-      if flags.contains(.syn) {
-        self[end].next &+= 1
-        self[end.other].heard = tcp.sequence &+ 1
-      }
-      check(tcp.flags.contains(.ack) ? tcp.acknowledgment : self[end.other].next, at: end.other, sourceLocation)
-    }
-  }
-
-  /// Sends the next bytes, and has the other end take them; what it got.
-  @discardableResult
-  func say(
-    _ end: End, _ text: String, at time: Double? = nil, sourceLocation: SourceLocation = #_sourceLocation
-  ) -> String? {
-    let segment = segment(end, [.ack, .psh], text)
-    self[end].next &+= UInt32(text.utf8.count)
-    return take(offer(segment, from: end, at: time, sourceLocation: sourceLocation), from: end, sourceLocation)
-  }
-
-  /// Sends any segment; every frame that left for the other end.
-  func offer(
-    _ segment: Datagram6, from end: End, at time: Double? = nil, offload: OffloadHeader = OffloadHeader(),
-    sourceLocation: SourceLocation = #_sourceLocation
-  ) -> [TestGateway.Emitted] {
-    let outcome = gateway.receive6(
+  func receive(
+    _ segment: Datagram6, from end: End, at time: Double?, offload: OffloadHeader, sourceLocation: SourceLocation
+  ) -> TestGateway.Outcome {
+    gateway.receive6(
       segment, on: self[end].interface, via: self[end].interface == "wan" ? Self.router : nil, at: time,
       offload: offload, sourceLocation: sourceLocation)
-    let left = [outcome.forwarded].compactMap { $0 } + outcome.made
-    for frame in left where frame.interface == self[end.other].interface {
-      let isPartial = frame.offload.flags & OffloadHeader.needsChecksum != 0
-      for problem in frame.decoded.checksumProblems(isPartial: isPartial) + frame.decoded.problems {
-        Issue.record("\(problem) in \(frame.decoded)", sourceLocation: sourceLocation)
-      }
-    }
-    return left.filter { $0.interface == self[end.other].interface }
   }
 
-  /// The other end takes one segment in order: addresses, number and acknowledgement must be what it knows.
+  /// The addresses must be what the other end knows.
   func take(
     _ got: [TestGateway.Emitted], from end: End, _ sourceLocation: SourceLocation = #_sourceLocation
   ) -> String? {
-    guard got.count == 1, let tcp = got[0].decoded.tcp, let ip = got[0].decoded.ip6 else { return nil }
+    guard got.count == 1, let ip = got[0].decoded.ip6 else { return nil }
     let other = self[end.other]
     if (ip.source, ip.destination) != (other.peer.host, other.own.host) {
       Issue.record("from \(ip.source) to \(ip.destination)", sourceLocation: sourceLocation)
     }
-    if tcp.sequence != other.heard {
-      Issue.record("number \(tcp.sequence), waits for \(other.heard)", sourceLocation: sourceLocation)
-    }
-    check(tcp.acknowledgment, at: end.other, sourceLocation)
-    self[end.other].heard = tcp.sequence &+ UInt32(tcp.payload.count)
-    return got[0].decoded.text
-  }
-
-  /// All that an end has sent is acknowledged, and no more.
-  private func check(_ number: UInt32, at end: End, _ sourceLocation: SourceLocation) {
-    if number != self[end].next {
-      Issue.record("acknowledges \(number) of \(self[end].next)", sourceLocation: sourceLocation)
-    }
-  }
-
-  /// A line from each end in turn.
-  func chat(_ count: Int, sourceLocation: SourceLocation = #_sourceLocation) {
-    for index in 0..<count {
-      #expect(say(.client, "NOOP \(index)\r\n", sourceLocation: sourceLocation) == "NOOP \(index)\r\n")
-      #expect(say(.server, "200 \(index)\r\n", sourceLocation: sourceLocation) == "200 \(index)\r\n")
-    }
+    return takeNext(got, from: end, sourceLocation)
   }
 
   // MARK: Data connections
